@@ -1,0 +1,1 @@
+"""The frozen model on disk: manifest, archive, verification. Runs nothing."""

@@ -1,0 +1,134 @@
+"""The route document: the whole desired state of a node's endpoints, and the pure choice of an arm.
+
+`docs/formats/routes.md` specifies it. A node that meets a field or format it does not know keeps its last good
+document: half a document obeyed is worse than yesterday's obeyed whole.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+from typing import Literal
+
+import msgspec
+
+from penstock.core.digest import canonical_json, digest_of
+from penstock.core.errors import InvalidInput, NotFound
+from penstock.core.names import check_name
+
+FORMAT = 1
+TOTAL_WEIGHT = 10_000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What one endpoint may cost. Times in milliseconds, sizes in bytes, batches in rows."""
+
+    deadline_ms: float = 10_000
+    max_wait_ms: float = 1_000
+    max_body_bytes: int = 64 * 2**20
+    max_batch_rows: int = 64
+
+
+class Cache(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Answers kept for identical calls; refused for a model that is not deterministic."""
+
+    max_bytes: int = 64 * 2**20
+    ttl_s: float = 300
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One version of a model and its share of the endpoint's traffic, in ten-thousandths."""
+
+    name: str
+    version: str
+    bundle: str
+    uri: str
+    weight: int
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A stable address and the arms that share its traffic."""
+
+    arms: tuple[Arm, ...]
+    limits: Limits = Limits()
+    isolation: Literal["auto", "inline", "process"] = "auto"
+    cache: Cache | None = None
+
+
+class RouteDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything control tells a node. `generation` only grows; a document with an older one is ignored."""
+
+    format: int
+    generation: int
+    endpoints: dict[str, Endpoint]
+
+    def digest(self) -> str:
+        """The digest of the canonical JSON, which tells two documents of one generation apart."""
+        return digest_of(canonical_json(self))
+
+
+def read_routes(data: bytes) -> RouteDocument:
+    """Read and check a route document; raises InvalidInput that names the field at fault.
+
+    Example:
+        >>> read_routes(b'{"format": 1, "generation": 3, "endpoints": {}}').generation
+        3
+    """
+    try:
+        version = msgspec.json.decode(data, type=_FormatOnly).format
+        # Before the strict decode: a newer document's new field must be reported as a newer format, not as a typo.
+        if version > FORMAT:
+            raise InvalidInput(
+                "newer-format",
+                f"route document format {version} is newer than {FORMAT}",
+                hint="upgrade Penstock on this node",
+            )
+        document = msgspec.json.decode(data, type=RouteDocument)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput("invalid-routes", f"route document: {error}", hint="see docs/formats/routes.md") from None
+    if document.format != FORMAT or document.generation < 0:
+        raise InvalidInput(
+            "invalid-routes", f"route document: format {document.format}, generation {document.generation}"
+        )
+    for name, endpoint in document.endpoints.items():
+        _check_endpoint(name, endpoint)
+    return document
+
+
+class _FormatOnly(msgspec.Struct):
+    format: int
+
+
+def _check_endpoint(name: str, endpoint: Endpoint) -> None:
+    check_name(name, "endpoint")
+    names = [check_name(arm.name, "arm") for arm in endpoint.arms]
+    if not names or len(set(names)) != len(names):
+        raise InvalidInput("invalid-routes", f"endpoint {name!r} needs at least one arm, each with a name of its own")
+    weights = [arm.weight for arm in endpoint.arms]
+    if min(weights) < 0 or sum(weights) != TOTAL_WEIGHT:
+        raise InvalidInput(
+            "invalid-routes", f"endpoint {name!r}: weights {weights} must be integers >= 0 that sum to {TOTAL_WEIGHT}"
+        )
+    limits = endpoint.limits
+    if min(limits.deadline_ms, limits.max_wait_ms, limits.max_body_bytes, limits.max_batch_rows) <= 0:
+        raise InvalidInput("invalid-routes", f"endpoint {name!r}: every limit must be greater than 0")
+
+
+def choose_arm(endpoint: Endpoint, bucket: int) -> int:
+    """The index of the arm that owns `bucket` (0 to 9 999); arms own contiguous ranges in their order.
+
+    Example:
+        >>> arms = tuple(Arm(name=n, version="m/1", bundle="", uri="", weight=w) for n, w in (("a", 9_000), ("b", 1_000)))
+        >>> [choose_arm(Endpoint(arms=arms), bucket) for bucket in (0, 8_999, 9_000, 9_999)]
+        [0, 0, 1, 1]
+    """
+    return bisect_right(list(accumulate(arm.weight for arm in endpoint.arms)), bucket)
+
+
+def arm_of_version(endpoint: Endpoint, version: str) -> int:
+    """The index of the arm that holds `version`: a number, `model/number` or the first digits of a bundle's digest."""
+    for index, arm in enumerate(endpoint.arms):
+        if version in (arm.version, arm.version.rpartition("/")[2]):
+            return index
+    held = ", ".join(arm.version for arm in endpoint.arms)
+    raise NotFound("unknown-version", f"no arm holds version {version[:80]!r}", hint=f"this endpoint holds {held}")

@@ -1,0 +1,1 @@
+"""Versions, aliases, lineage and the audit log."""

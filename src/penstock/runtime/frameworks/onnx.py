@@ -1,0 +1,55 @@
+"""ONNX models on ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from penstock.bundle.manifest import Artifact
+from penstock.core.errors import ModelFailed
+from penstock.core.signature import Signature
+from penstock.core.tensors import Tensors
+
+ort.set_default_logger_severity(4)
+
+
+class OnnxModel:
+    """An ONNX Runtime session whose input and output names are the signature's."""
+
+    def __init__(self, path: Path, artifact: Artifact, signature: Signature) -> None:
+        options = ort.SessionOptions()
+        # One thread a call: the node runs one event loop per core, and threads of the model would fight over them.
+        options.intra_op_num_threads = int(artifact.options.get("threads", 1))
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        # The arena keeps its high-water mark for ever: memory would not come back after an unload.
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 4
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # What InferenceSession.run calls after checks in Python that the signature has already made.
+        self._run = session._sess.run
+        self._names = [field.name for field in signature.outputs]
+        # A table's columns are [-1] on the wire, but converters build graphs that take [-1, 1].
+        ranks = {i.name: len(i.shape) for i in session.get_inputs()}
+        self._columns = [f.name for f in signature.inputs if len(f.shape) == 1 and ranks.get(f.name) == 2]
+
+    def run(self, inputs: Tensors, parameters: Mapping[str, Any] | None = None) -> Tensors:
+        """See `Model.run`; parameters are not an ONNX model's business."""
+        if self._columns:
+            inputs = {name: array.reshape(-1, 1) if name in self._columns else array for name, array in inputs.items()}
+        try:
+            return dict(zip(self._names, self._run(self._names, inputs, None), strict=True))
+        except Exception as error:
+            raise ModelFailed("model-failed", f"ONNX Runtime: {str(error)[:300]}") from None
+
+    def close(self) -> None:
+        """Drop the session."""
+        del self._run
+
+
+def load(path: Path, artifact: Artifact, signature: Signature) -> OnnxModel:
+    """Open the graph at `path`."""
+    return OnnxModel(path, artifact, signature)

@@ -1,0 +1,1 @@
+"""The node: the request path and everything that keeps it answering."""
