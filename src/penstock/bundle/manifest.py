@@ -68,7 +68,7 @@ class Batching(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Rows with expected outputs, replayed at every load. `calls` > 0: so many whole calls, for a model without rows."""
+    """Rows with expected outputs, replayed at every load; `calls` > 0: whole calls, for a model without rows."""
 
     path: str
     rows: int

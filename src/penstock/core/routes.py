@@ -118,7 +118,8 @@ def choose_arm(endpoint: Endpoint, bucket: int) -> int:
     """The index of the arm that owns `bucket` (0 to 9 999); arms own contiguous ranges in their order.
 
     Example:
-        >>> arms = tuple(Arm(name=n, version="m/1", bundle="", uri="", weight=w) for n, w in (("a", 9_000), ("b", 1_000)))
+        >>> pairs = (("a", 9_000), ("b", 1_000))
+        >>> arms = tuple(Arm(name=name, version="m/1", bundle="", uri="", weight=weight) for name, weight in pairs)
         >>> [choose_arm(Endpoint(arms=arms), bucket) for bucket in (0, 8_999, 9_000, 9_999)]
         [0, 0, 1, 1]
     """
