@@ -6,15 +6,27 @@ from importlib import import_module
 
 from penstock.bundle.bundle import Bundle
 from penstock.bundle.manifest import Artifact
+from penstock.core.errors import Unavailable
 from penstock.runtime.model import Model
 
 
-def load_model(bundle: Bundle, artifact: Artifact | None = None) -> Model:
+def load_model(bundle: Bundle, artifact: Artifact | None = None, *, allow_pickle: bool = False) -> Model:
     """Load the served form of `bundle`, or the given artifact of it (packing loads the original, too).
 
-    The frameworks are imported on demand: a node that serves ONNX never imports scikit-learn.
+    The frameworks are imported on demand: a node that serves ONNX never imports scikit-learn. `allow_pickle` is for
+    a model's own worker process and for packing under a waiver; see `frameworks.sklearn.open_estimator`.
+    Raises Unavailable("module-missing") when the model needs a package that is not installed here, Refused for a file
+    that may not be opened, InvalidInput for a damaged one.
     """
     artifact = artifact or bundle.manifest.served
-    framework = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
-    model: Model = framework.load(bundle.path(artifact.path), artifact, bundle.manifest.signature)
+    permits = {"allow_pickle": allow_pickle} if artifact.runtime == "sklearn" else {}
+    try:
+        framework = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
+        model: Model = framework.load(bundle.path(artifact.path), artifact, bundle.manifest.signature, **permits)
+    except ModuleNotFoundError as error:
+        raise Unavailable(
+            "module-missing",
+            f"the {artifact.runtime} model needs the module {error.name!r}, which this Python does not have",
+            hint="install what the bundle's requirements name, or build its environment",
+        ) from error
     return model

@@ -12,8 +12,7 @@ from penstock.bundle.manifest import Artifact
 from penstock.core.errors import ModelFailed
 from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
-
-ort.set_default_logger_severity(4)
+from penstock.runtime.frameworks.tabular import damaged
 
 
 class OnnxModel:
@@ -30,7 +29,7 @@ class OnnxModel:
         options.log_severity_level = 4
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         # What InferenceSession.run calls after checks in Python that the signature has already made.
-        self._run = session._sess.run
+        self._run: Any = session._sess.run
         self._names = [field.name for field in signature.outputs]
         # A table's columns are [-1] on the wire, but converters build graphs that take [-1, 1].
         ranks = {i.name: len(i.shape) for i in session.get_inputs()}
@@ -46,10 +45,14 @@ class OnnxModel:
             raise ModelFailed("model-failed", f"ONNX Runtime: {str(error)[:300]}") from None
 
     def close(self) -> None:
-        """Drop the session."""
-        del self._run
+        """Drop the session, and with it the memory of its weights."""
+        self._run = None
 
 
 def load(path: Path, artifact: Artifact, signature: Signature) -> OnnxModel:
-    """Open the graph at `path`."""
-    return OnnxModel(path, artifact, signature)
+    """Open the graph at `path`; raises InvalidInput("damaged-model")."""
+    ort.set_default_logger_severity(4)
+    try:
+        return OnnxModel(path, artifact, signature)
+    except Exception as error:  # ONNX Runtime has one exception class per status, with no common base to name
+        raise damaged(path, error) from error
