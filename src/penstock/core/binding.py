@@ -1,0 +1,165 @@
+"""The pure check of named tensors against a signature, and their cast to exactly its dtypes.
+
+After `bind` nothing downstream asks again: names, dtypes, ranks, fixed dimensions, row counts, missing values and
+closed categories are right, or the caller got an error that names the input at fault.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from penstock.core.errors import InvalidInput
+from penstock.core.signature import Field, Scalar, Signature
+from penstock.core.tensors import DTYPES, Array, Tensors, datatype_of
+
+_EXACT_INTEGERS = 2**53
+
+
+class Binder:
+    """Binds tensors to one signature; made once per loaded version because it is on the path of every request.
+
+    Example:
+        >>> x = Field(name="x", datatype="FP32", shape=(-1, 2))
+        >>> binder = Binder(Signature(inputs=(x,), outputs=(), layout="matrix"))
+        >>> bound, rows = binder({"x": np.array([[1.0, 2.0]])})
+        >>> bound["x"].dtype, rows
+        (dtype('float32'), 1)
+    """
+
+    def __init__(self, signature: Signature, *, text_only: bool = True) -> None:
+        self._batched = signature.batched
+        self._names = [field.name for field in signature.inputs]
+        self._casts = [(field.name, _cast_to(field, text_only, signature.batched)) for field in signature.inputs]
+
+    def __call__(self, tensors: Tensors) -> tuple[Tensors, int]:
+        """Return the canonical tensors and the number of rows; raise InvalidInput."""
+        if len(tensors) != len(self._casts):
+            raise self._wrong_names(tensors)
+        bound: Tensors = {}
+        rows = -1
+        for name, cast in self._casts:
+            array = tensors.get(name)
+            if array is None:
+                raise self._wrong_names(tensors)
+            bound[name] = array = cast(array)
+            if self._batched:
+                if rows < 0:
+                    rows = len(array)
+                elif rows != len(array):
+                    raise InvalidInput(
+                        "unequal-rows", f"input {name!r} has {len(array)} rows, the inputs before it {rows}"
+                    )
+        return bound, rows if self._batched else 1
+
+    def _wrong_names(self, tensors: Tensors) -> InvalidInput:
+        missing = [name for name in self._names if name not in tensors]
+        extra = [name for name in tensors if name not in self._names]
+        said = [
+            f"{what} {', '.join(map(repr, names[:5]))}"
+            for what, names in (("missing", missing), ("unknown", extra))
+            if names
+        ]
+        return InvalidInput(
+            "wrong-inputs", f"inputs: {' and '.join(said)}", hint=f"this model takes {', '.join(self._names[:40])}"
+        )
+
+
+def _cast_to(field: Field, text_only: bool, batched: bool) -> Callable[[Array], Array]:
+    """One function that checks and casts one input."""
+    dtype, shape, rank = DTYPES[field.datatype], field.shape, len(field.shape)
+    fixed = [(axis, size) for axis, size in enumerate(shape) if size != -1]
+    # A column may come as [n, 1]: clients that hold a matrix cut it that way.
+    column = batched and rank == 1
+    known = frozenset(field.categories) if field.closed and field.categories is not None else None
+
+    def cast(array: Array) -> Array:
+        if array.ndim != rank:
+            if column and array.ndim == 2 and array.shape[1] == 1:
+                array = array.reshape(-1)
+            else:
+                raise _wrong_shape(field, array)
+        for axis, size in fixed:
+            if array.shape[axis] != size:
+                raise _wrong_shape(field, array)
+        if array.size == 0:
+            raise InvalidInput(
+                "empty-batch", f"input {field.name!r} has shape {list(array.shape)}: there is nothing to answer"
+            )
+        if array.dtype is not dtype:
+            array = _convert(field, array, dtype)
+        if dtype.kind == "f":
+            _check_finite(field, array)
+        elif dtype.kind == "O":
+            _check_text(field, array, text_only)
+        if known is not None:
+            _check_categories(field, known, array)
+        return array
+
+    return cast
+
+
+def _wrong_shape(field: Field, array: Array) -> InvalidInput:
+    return InvalidInput(
+        "wrong-shape", f"input {field.name!r} has shape {list(array.shape)}, the model takes {list(field.shape)}"
+    )
+
+
+def _convert(field: Field, array: Array, dtype: np.dtype[np.generic]) -> Array:
+    """Widen without loss, or FP64 to FP32; anything else could change a value unseen."""
+    source = array.dtype
+    narrowed = source == np.float64 and dtype == np.float32
+    if source.kind == "O" or dtype.kind == "O" or not (narrowed or np.can_cast(source, dtype, "safe")):
+        raise InvalidInput(
+            "wrong-datatype", f"input {field.name!r} is {datatype_of(array)}, the model takes {field.datatype}",
+            hint="only lossless widening and FP64 to FP32 are done for you",
+        )  # fmt: skip
+    wide_integers = dtype.kind == "f" and source.kind in "iu" and source.itemsize == 8
+    # numpy calls INT64 to FP64 safe; past 2^53 neighbouring integers become one float.
+    if wide_integers and int(np.abs(array.astype(np.float64)).max()) > _EXACT_INTEGERS:
+        raise InvalidInput(
+            "inexact-value", f"input {field.name!r} has an integer beyond 2^53, which {field.datatype} cannot hold"
+        )
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if narrowed and not math.isfinite(float(cast.sum())) and bool((np.isinf(cast) & np.isfinite(array)).any()):
+        raise InvalidInput("inexact-value", f"input {field.name!r} has a value beyond the range of {field.datatype}")
+    return cast
+
+
+def _check_finite(field: Field, array: Array) -> None:
+    # The sum of a finite array is finite unless it overflows: one cheap pass decides almost always.
+    if math.isfinite(float(np.add.reduce(array, axis=None))) or bool(np.isfinite(array).all()):
+        return
+    if bool(np.isinf(array).any()):
+        raise InvalidInput("invalid-value", f"input {field.name!r} has an infinite value")
+    if not field.nullable:
+        raise InvalidInput(
+            "missing-value", f"input {field.name!r} has a missing value (null or NaN), and the model takes none"
+        )
+
+
+def _check_text(field: Field, array: Array, text_only: bool) -> None:
+    for element in array.ravel().tolist():
+        if element is None:
+            if not field.nullable:
+                raise InvalidInput(
+                    "missing-value", f"input {field.name!r} has a missing value (null), and the model takes none"
+                )
+        elif text_only and type(element) is not str:
+            raise InvalidInput(
+                "not-text", f"input {field.name!r} has bytes that are not UTF-8 text, which this model takes"
+            )
+
+
+def _check_categories(field: Field, known: frozenset[Scalar], array: Array) -> None:
+    for element in array.ravel().tolist():
+        if element not in known and element is not None and element == element:
+            some = ", ".join(map(repr, (field.categories or ())[:10]))
+            raise InvalidInput(
+                "unseen-category",
+                f"input {field.name!r} has {str(element)[:60]!r}, which the model never saw in training",
+                hint=f"it takes {some}{' …' if len(known) > 10 else ''}",
+            )

@@ -1,0 +1,186 @@
+"""The `data` of one tensor, from JSON text to a numpy array.
+
+Text to float is most of the cost of a large request, so numbers go from the text to a buffer in one step (simdjson)
+without a Python object each. Everything irregular takes the slow exact path.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import simdjson
+
+from penstock.core.errors import InvalidInput
+from penstock.core.tensors import Array, dtype_of
+
+_parse: Any = simdjson.Parser().parse
+# A parser keeps a buffer as large as the largest text it ever read; larger texts get one of their own.
+_LARGE = 2**20
+_BUFFERS = {"f": ("d", np.dtype(np.float64)), "i": ("i", np.dtype(np.int64)), "u": ("u", np.dtype(np.uint64))}
+
+
+def tensor_of_json(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
+    """The tensor whose `data` is the JSON text `raw`, flat or nested like `shape`.
+
+    Raises InvalidInput for a wrong count, a ragged nest, a value out of the datatype's range or of another type.
+    Integers keep every bit. Floats are read as FP64 and then rounded once to the datatype.
+    """
+    dtype = dtype_of(datatype)
+    check_shape(name, shape)
+    if dtype.kind in _BUFFERS and raw[:1] == b"[" and (raw.find(b"[", 1) < 0 or _is_regular(raw, shape)):
+        letter, wide = _BUFFERS[dtype.kind]
+        try:
+            parse: Any = _parse if len(raw) < _LARGE else simdjson.Parser().parse
+            flat = np.frombuffer(parse(raw).as_buffer(of_type=letter), wide)
+        except (ValueError, TypeError, RuntimeError):
+            # null, true, a float among integers or an integer beyond 64 bits: the slow path knows and says which.
+            pass
+        else:
+            if flat.size != math.prod(shape):
+                raise _wrong_count(name, shape, flat.size)
+            return _narrow(name, datatype, flat, dtype).reshape(shape)
+    return _slowly(name, datatype, shape, raw, dtype)
+
+
+def json_values(name: str, array: Array) -> list[Any]:
+    """An output's values for JSON, flat and row-major; a non-finite float leaves as null.
+
+    Raises InvalidInput where bytes are not text: JSON cannot carry them, and base64 would be taken for the value.
+    """
+    values: list[Any] = array.ravel().tolist()
+    if array.dtype.kind in "OS" and any(type(value) is bytes for value in values):
+        raise InvalidInput(
+            "not-text", f"output {name!r} has bytes that are not UTF-8 text", hint="ask for it as binary data"
+        )
+    return values
+
+
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Refuse a negative dimension, and counts that no message could carry."""
+    for size in shape:
+        if size < 0:
+            raise InvalidInput(
+                "wrong-shape", f"input {name!r} has shape {list(shape)}; a request's dimensions are not negative"
+            )
+    if math.prod(shape) > 2**40:
+        raise InvalidInput(
+            "wrong-shape", f"input {name!r} has shape {list(shape)}, more elements than any message holds"
+        )
+
+
+def _is_regular(raw: bytes, shape: Sequence[int]) -> bool:
+    """Whether the text is surely `[[…], …]` with shape[0] rows of shape[1] numbers; False means: look closely."""
+    if len(shape) != 2:
+        return False
+    pieces = raw.split(b"[")
+    if len(pieces) != shape[0] + 2 or pieces[0].strip() or pieces[1].strip():
+        return False
+    # Row pieces read `1,2,3],`, the last one `1,2,3]]`.
+    last = b"".join(pieces.pop().split())
+    if not last.endswith(b"]]") or last.count(b",") != shape[1] - 1:
+        return False
+    return all(piece.rstrip().endswith(b"],") and piece.count(b",") == shape[1] for piece in pieces[2:])
+
+
+def _narrow(name: str, datatype: str, flat: Array, dtype: np.dtype[np.generic]) -> Array:
+    if flat.dtype == dtype:
+        return flat
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            cast = flat.astype(dtype)
+        if not math.isfinite(float(np.add.reduce(cast))) and bool(np.isinf(cast).any()):
+            raise InvalidInput("invalid-value", f"input {name!r} has a value beyond the range of {datatype}")
+        return cast
+    info = np.iinfo(dtype)  # type: ignore[type-var]
+    if flat.size and (int(flat.max()) > info.max or int(flat.min()) < info.min):
+        raise InvalidInput("invalid-value", f"input {name!r} has a value beyond the range of {datatype}")
+    return flat.astype(dtype)
+
+
+def _wrong_count(name: str, shape: Sequence[int], count: int) -> InvalidInput:
+    return InvalidInput(
+        "wrong-count", f"input {name!r} has {count} values, its shape {list(shape)} asks for {math.prod(shape)}"
+    )
+
+
+def _slowly(name: str, datatype: str, shape: Sequence[int], raw: bytes, dtype: np.dtype[np.generic]) -> Array:
+    try:
+        data = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidInput("invalid-json", f"the data of input {name!r} cannot be read: {error}") from None
+    if not isinstance(data, list):
+        raise InvalidInput("invalid-value", f"the data of input {name!r} is not a list")
+    flat = _flatten(name, data, shape)
+    if len(flat) != math.prod(shape):
+        raise _wrong_count(name, shape, len(flat))
+    check = _CHECKS[dtype.kind]
+    out = np.empty(len(flat), dtype if dtype.kind in "bO" else _BUFFERS[dtype.kind][1])
+    try:
+        out[:] = [check(value) for value in flat]
+    except (TypeError, OverflowError):
+        wrong = next((value for value in flat if not _passes(check, value)), flat)
+        raise InvalidInput(
+            "invalid-value", f"input {name!r} has {str(wrong)[:60]!r}, which is not {datatype}"
+        ) from None
+    if dtype.kind == "f" and bool(np.isinf(out).any()):
+        raise InvalidInput("invalid-value", f"input {name!r} has a value beyond the range of {datatype}")
+    return (out if dtype.kind in "bO" else _narrow(name, datatype, out, dtype)).reshape(shape)
+
+
+def _flatten(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
+    """Flat data as it is; nested data only if its nesting is exactly the shape's."""
+    if not any(type(value) is list for value in data):
+        return data
+    level: list[Any] = [data]
+    for size in shape:
+        for item in level:
+            if type(item) is not list or len(item) != size:
+                raise InvalidInput(
+                    "wrong-shape", f"the data of input {name!r} is not nested like its shape {list(shape)}"
+                )
+        level = [value for item in level for value in item]
+    if any(type(value) is list for value in level):
+        raise InvalidInput("wrong-shape", f"the data of input {name!r} is nested deeper than its shape {list(shape)}")
+    return level
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    if type(value) is float or type(value) is int:
+        return float(value)
+    raise TypeError
+
+
+def _integer(value: Any) -> int:
+    if type(value) is int:
+        return value
+    raise TypeError
+
+
+def _boolean(value: Any) -> bool:
+    # 0 and 1 are how the binary form writes it; clients that share code send them in JSON, too.
+    if value is True or value is False or (type(value) is int and value in (0, 1)):
+        return bool(value)
+    raise TypeError
+
+
+def _text(value: Any) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    raise TypeError
+
+
+_CHECKS: dict[str, Any] = {"f": _number, "i": _integer, "u": _integer, "b": _boolean, "O": _text}
+
+
+def _passes(check: Any, value: Any) -> bool:
+    try:
+        check(value)
+    except (TypeError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,35 @@
+"""From a failure to an HTTP status: one table for every protocol of the node."""
+
+from __future__ import annotations
+
+from penstock.core.errors import Overloaded, PenstockError
+
+STATUS = {
+    "invalid": 400,
+    "not-found": 404,
+    "conflict": 409,
+    "refused": 403,
+    "too-large": 413,
+    "unsupported": 501,
+    "overloaded": 429,
+    "deadline": 504,
+    "unavailable": 503,
+    "model-failed": 500,
+    "internal": 500,
+}
+
+
+def status_of(error: PenstockError) -> int:
+    """The HTTP status for a failure."""
+    return STATUS[error.kind]
+
+
+def headers_of(error: PenstockError) -> dict[str, str]:
+    """Extra response headers a failure asks for."""
+    return {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+
+
+def body_of(error: PenstockError) -> dict[str, str]:
+    """The JSON body: `error` is what the Open Inference Protocol asks for, `code` is stable for programs."""
+    text = f"{error.message}; {error.hint}" if error.hint else error.message
+    return {"error": text, "code": error.code}

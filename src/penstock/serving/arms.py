@@ -1,0 +1,131 @@
+"""What a node serves: loaded arms, and the endpoints that divide their traffic among them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from itertools import accumulate
+
+from penstock.bundle.bundle import Bundle
+from penstock.core.calls import Call
+from penstock.core.errors import Overloaded, Unavailable
+from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, arm_of_version, choose_arm
+from penstock.core.tensors import Tensors
+from penstock.protocols.oip.infer import InferCodec
+from penstock.protocols.rows import RowsCodec
+from penstock.runtime.batcher import Batcher
+from penstock.serving.board import CACHE_HITS, CACHE_MISSES, Board, Labels
+from penstock.serving.cache import AnswerCache, cache_key
+from penstock.serving.http.message import JSON
+
+Codec = InferCodec | RowsCodec
+
+
+class ServedArm:
+    """One loaded version. `in_flight` is the reference count that lets a swap free it without losing a call."""
+
+    def __init__(
+        self, endpoint: str, arm: Arm, bundle: Bundle, batcher: Batcher, cache: AnswerCache | None, board: Board
+    ) -> None:  # fmt: skip
+        manifest = bundle.manifest
+        text_only = manifest.served.runtime != "python"
+        version = arm.version.rpartition("/")[2]
+        self.arm = arm
+        self.endpoint = endpoint
+        self.bundle = bundle
+        self.signature = manifest.signature
+        self.batcher = batcher
+        self.cache = cache
+        self.labels = Labels(endpoint, arm.name, arm.version)
+        self.series = board.series(self.labels)
+        self.in_flight = 0
+        self.elsewhere_rows = 0
+        self.infer = InferCodec(endpoint, version, self.signature, text_only=text_only)
+        self.rows = RowsCodec(endpoint, version, self.signature, text_only=text_only)
+        self._board = board
+        self._idle: asyncio.Event | None = None
+        self._heads = {
+            reason: JSON
+            + f"penstock-version: {arm.version}\r\npenstock-arm: {arm.name}\r\npenstock-reason: {reason}\r\n".encode()
+            for reason in ("only-arm", "weight", "version")
+        }
+
+    def head(self, reason: str) -> bytes:
+        """The reply headers that tell which version answered, and why that one."""
+        return self._heads[reason]
+
+    async def outputs(self, call: Call, deadline: float) -> Tensors:
+        """Cache, batch, runtime: the outputs for one call."""
+        if self.cache is None:
+            return await self.batcher.submit(call.inputs, call.rows, call.parameters, deadline)
+        outputs, kept = await self.cache.answer(
+            cache_key(call),
+            call,
+            deadline,
+            lambda: self.batcher.submit(call.inputs, call.rows, call.parameters, deadline),
+        )
+        self._board.cells[self.series + (CACHE_HITS if kept else CACHE_MISSES)] += 1
+        return outputs
+
+    def release(self) -> None:
+        """One call is answered."""
+        self.in_flight -= 1
+        if self._idle is not None and not self.in_flight:
+            self._idle.set()
+
+    def expire(self) -> None:
+        """Answer what is past its deadline."""
+        self.batcher.expire()
+        if self.cache is not None:
+            self.cache.expire()
+
+    async def retire(self, patience_s: float) -> None:
+        """Wait until its last call is answered (no route leads here any more), then free the model."""
+        self._idle = asyncio.Event()
+        if self.in_flight:
+            # Every call has a deadline, so only a model that hangs outlasts this: its calls fail, the node goes on.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), patience_s)
+        await self.batcher.close()
+
+
+class ServedEndpoint:
+    """A stable address, its loaded arms in the document's order, and its limits."""
+
+    def __init__(self, name: str, route: Endpoint, arms: tuple[ServedArm, ...]) -> None:
+        self.name = name
+        self.route = route
+        self.arms = arms
+        self.deadline_s = route.limits.deadline_ms / 1e3
+        self.max_wait_s = route.limits.max_wait_ms / 1e3
+        self._only = arms[0] if len(arms) == 1 else None
+        self._ends = list(accumulate(arm.arm.weight for arm in arms))
+
+    def choose(self, version: str | None, draw: Callable[[], float]) -> tuple[ServedArm, str]:
+        """The arm for a call and the reason: a pinned version, the only arm, or a weighted draw (0 <= draw() < 1)."""
+        if version is not None:
+            return self.arms[arm_of_version(self.route, version)], "version"
+        if self._only is not None:
+            return self._only, "only-arm"
+        return self.arms[choose_arm(self.route, int(draw() * TOTAL_WEIGHT))], "weight"
+
+
+def admit(arm: ServedArm, endpoint: ServedEndpoint, deadline: float, now: float) -> None:
+    """Refuse a call that could not be answered in time, before any work is spent on it.
+
+    The bound is time, not length: rows ahead, in every process of the node, times the measured cost of a row.
+    """
+    batcher = arm.batcher
+    if not batcher.running_rows:
+        if not batcher.runner.slots:
+            raise Unavailable("no-worker", f"no process of {arm.endpoint} is alive; it is being started again")
+        return
+    wait_s = batcher.estimated_wait_s(arm.elsewhere_rows)
+    if wait_s > min(endpoint.max_wait_s, deadline - now):
+        raise Overloaded(
+            "overloaded",
+            f"{arm.endpoint} would answer in about {wait_s:.2f} s, later than this call may wait",
+            retry_after_s=max(1, math.ceil(wait_s)),
+        )

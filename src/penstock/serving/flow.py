@@ -1,0 +1,101 @@
+"""The life of a request, whichever door it came through. Start reading here.
+
+    bytes → decode → route → admit → cache → batch → runtime → encode → bytes
+
+Routing comes before decoding because the version that answers decides which names, datatypes and shapes are right;
+admission comes before decoding because a node that has too much to do must not spend time on what it will refuse.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from penstock.core.errors import InvalidInput, PenstockError
+from penstock.protocols.problems import body_of, headers_of, status_of
+from penstock.serving.addresses import Target
+from penstock.serving.arms import ServedArm, ServedEndpoint, admit
+from penstock.serving.board import ACCEPTED, ANSWERED
+from penstock.serving.http.message import JSON, Reply, Request
+from penstock.serving.state import NodeState
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def answer(request: Request, node: NodeState) -> Reply:
+    """Every request of the node, from its bytes to its reply. Nothing raises out of here."""
+    cells = node.board.cells
+    cells[ACCEPTED] += 1
+    found = node.find(request)
+    reply = found if isinstance(found, Reply) else await infer(request, found, node)
+    cells[ANSWERED] += 1
+    return reply
+
+
+async def infer(request: Request, target: Target, node: NodeState) -> Reply:
+    """One call to a model."""
+    request_id = node.request_id(request)
+    arm: ServedArm | None = None
+    rows = 0
+    try:
+        endpoint = target.endpoint
+        deadline = request.arrived + _timeout_s(request, endpoint)
+        arm, reason = endpoint.choose(target.version, node.draw)
+        arm.in_flight += 1
+        admit(arm, endpoint, deadline, request.arrived)
+        codec = arm.rows if target.as_rows else arm.infer
+        call = codec.decode(request.body, _json_length(request))
+        rows = call.rows
+        if target.as_rows and call.id is None:
+            call.id = request_id
+        outputs = await arm.outputs(call, deadline)
+        body, json_length = codec.encode(call, outputs)
+        status, head = 200, arm.head(reason)
+        if json_length:
+            head = _binary_head(head, json_length)
+    except PenstockError as error:
+        status, head, body = refusal(error)
+    except Exception as error:  # our own defect: the client gets a reply and no trace, the log gets all of it
+        node.report(error, request_id)
+        status, head, body = refusal(
+            PenstockError("internal-error", "this node failed on the request", hint=f"its log has {request_id}")
+        )
+    seconds = node.clock() - request.arrived
+    if arm is not None:
+        node.board.record(arm.series, status, seconds, rows)
+        arm.release()
+    node.log.access(target.prefix(arm), status, seconds, rows, request_id)
+    head += b"x-request-id: %b\r\n" % request_id.encode()
+    trace = request.headers.get(b"traceparent")
+    if trace is not None:
+        head += b"traceparent: %b\r\n" % trace
+    return Reply(status, head, body)
+
+
+def refusal(error: PenstockError) -> tuple[int, bytes, bytes]:
+    """Status, headers and body of a failure."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items())
+    return status_of(error), JSON + lines.encode(), _encode(body_of(error))
+
+
+def _timeout_s(request: Request, endpoint: ServedEndpoint) -> float:
+    """The caller's own deadline when it is shorter than the endpoint's."""
+    value = request.headers.get(b"penstock-timeout-ms")
+    if value is None:
+        return endpoint.deadline_s
+    if not value.isdigit() or not 0 < len(value) < 10:
+        raise InvalidInput("invalid-timeout", "penstock-timeout-ms is not a whole number of milliseconds")
+    return min(endpoint.deadline_s, int(value) / 1e3)
+
+
+def _json_length(request: Request) -> int | None:
+    value = request.headers.get(b"inference-header-content-length")
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 12:
+        raise InvalidInput("wrong-header-length", "Inference-Header-Content-Length is not a whole number of bytes")
+    return int(value)
+
+
+def _binary_head(head: bytes, json_length: int) -> bytes:
+    head = head.replace(JSON, b"content-type: application/octet-stream\r\n")
+    return head + b"inference-header-content-length: %d\r\n" % json_length

@@ -1,0 +1,315 @@
+"""One client's connection: bytes in, requests to the flow, replies back in the order of the requests.
+
+Every limit that protects the node from a client stands here: head and body size, time to send them, pipelined
+requests, unread replies. A request is a coroutine that this file drives by itself: an asyncio task for each would cost
+more than the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import httptools
+import msgspec
+
+from penstock.core.clock import Clock
+from penstock.core.errors import InvalidInput, PenstockError, TooLarge, Unavailable
+from penstock.protocols.problems import body_of, headers_of, status_of
+from penstock.serving.http.message import JSON, Reply, Request, render
+
+Answer = Callable[[Request], Coroutine[Any, Any, Reply]]
+_encode = msgspec.json.Encoder().encode
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client may do. Sizes in bytes, times in seconds."""
+
+    max_head_bytes: int = 32 * 2**10
+    max_body_bytes: int = 64 * 2**20
+    request_timeout_s: float = 30
+    idle_timeout_s: float = 120
+    max_pipelined: int = 64
+    max_connections: int = 8192
+
+
+class Door:
+    """What all connections of one process share: the flow, the limits, the clock, and the set of them."""
+
+    def __init__(self, answer: Answer, limits: HttpLimits, clock: Clock, body_limit: Callable[[bytes], int]) -> None:
+        self.answer = answer
+        self.limits = limits
+        self.clock = clock
+        self.body_limit = body_limit
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.emptied = asyncio.Event()
+
+    def connect(self) -> Connection:
+        """A protocol instance for a new connection (the factory for `loop.create_server`)."""
+        return Connection(self)
+
+    def sweep(self) -> None:
+        """Close what is too slow or idle; called every second or so. One timer for all costs nothing per request."""
+        now = self.clock()
+        for connection in list(self.connections):
+            connection.check(now)
+
+    def drain(self) -> None:
+        """Close idle connections now and every other one after its last reply."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+        self.left(None)
+
+    def left(self, connection: Connection | None) -> None:
+        """A connection is gone; the last one to go while draining sets `emptied`."""
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self.emptied.set()
+
+
+class _Slot:
+    """One reply that is owed."""
+
+    __slots__ = ("close", "data")
+
+    def __init__(self, close: bool) -> None:
+        self.close = close
+        self.data: bytes | None = None
+
+
+class Connection(asyncio.Protocol):
+    """See the module. `_since` is when the state the client is in began: idle, or sending a request."""
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_closing",
+        "_door",
+        "_head_size",
+        "_headers",
+        "_max_body",
+        "_owed",
+        "_parser",
+        "_paused",
+        "_receiving",
+        "_refused",
+        "_since",
+        "_transport",
+        "_url",
+    )  # fmt: skip
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._owed: deque[_Slot] = deque()
+        self._receiving = False
+        self._closing = False
+        self._paused = False
+        self._refused: PenstockError | None = None
+        self._since = door.clock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._body: list[bytes] = []
+        self._body_size = self._head_size = 0
+        self._max_body = 0
+
+    # ---- asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the socket, or turn it away when there are too many."""
+        # cast, not isinstance: uvloop's transports have another base class.
+        self._transport = cast("asyncio.Transport", transport)
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._door.connections.add(self)
+        if len(self._door.connections) > self._door.limits.max_connections or self._door.draining:
+            self._fail(Unavailable("too-many-connections", "this node takes no more connections now"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client; answers that still come are dropped by the closed transport."""
+        self._closing = True
+        self._parser = None
+        self._owed.clear()
+        self._door.left(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, which calls the `on_` methods below."""
+        if self._closing:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(InvalidInput("no-upgrade", "this server does not switch protocols"))
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._fail(
+                cause
+                if isinstance(cause, PenstockError)
+                else InvalidInput("invalid-http", "the request cannot be read")
+            )
+        except httptools.HttpParserError as error:
+            self._fail(InvalidInput("invalid-http", f"the request cannot be read: {error}"))
+        # A client may send a thousand requests without reading: stop reading until it took some replies.
+        if len(self._owed) >= self._door.limits.max_pipelined and not self._closing:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """A client may close its sending side and still wait for answers."""
+        if self._owed:
+            self._owed[-1].close = True
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        """The client does not read: take nothing more from it until it does."""
+        self._paused = True
+        self._since = self._door.clock()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._paused = False
+        self._resume()
+
+    # ---- the parser's side
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._receiving = True
+        self._since = self._door.clock()
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request's target."""
+        self._url += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._count_head(len(name) + len(value) + 4)
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Judge the size before the body is read, and answer `Expect: 100-continue`."""
+        headers = self._headers
+        self._max_body = self._door.body_limit(self._url)
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self._max_body:
+            raise self._too_large()
+        if headers.get(b"expect", b"").lower() == b"100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body; a chunked one is measured as it comes."""
+        self._body_size += len(body)
+        if self._body_size > self._max_body:
+            raise self._too_large()
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole: hand it to the flow."""
+        self._receiving = False
+        parser = self._parser
+        slot = _Slot(not parser.should_keep_alive() or self._door.draining)
+        self._owed.append(slot)
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        request = Request(parser.get_method(), self._url, self._headers, body, self._door.clock())
+        self._reset()
+        drive(self._door.answer(request), lambda reply: self._reply(slot, reply))
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self._door.limits.max_head_bytes:
+            raise TooLarge(
+                "head-too-large", f"the request's head is larger than {self._door.limits.max_head_bytes} bytes"
+            )
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge("body-too-large", f"the body is larger than the {self._max_body} bytes this endpoint takes")
+
+    # ---- replies
+
+    def _reply(self, slot: _Slot, reply: Reply) -> None:
+        slot.data = render(reply, slot.close)
+        if self._owed and self._owed[0] is slot:
+            self._send_ready()
+
+    def _send_ready(self) -> None:
+        owed = self._owed
+        out: list[bytes] = []
+        close = False
+        while owed and owed[0].data is not None and not close:
+            slot = owed.popleft()
+            out.append(slot.data)
+            close = slot.close
+        if self._closing or not out:
+            return
+        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if close:
+            self._close()
+        elif not owed and self._refused is not None:
+            self._refuse()
+        else:
+            self._since = self._door.clock()
+            if not self._paused:
+                self._resume()
+
+    def _resume(self) -> None:
+        if not self._closing and len(self._owed) < self._door.limits.max_pipelined and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def _fail(self, error: PenstockError) -> None:
+        """The rest of the stream cannot be trusted: answer what is owed, then this error, then close."""
+        self._refused = error
+        self._transport.pause_reading()
+        if not self._owed:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        error = self._refused
+        assert error is not None  # noqa: S101 - the caller has just looked
+        status = 431 if error.code == "head-too-large" else status_of(error)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items()).encode()
+        self._transport.write(render(Reply(status, JSON + lines, _encode(body_of(error))), close=True))
+        self._close()
+
+    def _close(self) -> None:
+        self._closing = True
+        self._transport.close()
+
+    def check(self, now: float) -> None:
+        """Close the connection when its client is too slow, or idle for too long."""
+        limits, waited = self._door.limits, now - self._since
+        if self._receiving and not self._owed and waited > limits.request_timeout_s and not self._closing:
+            self._fail(
+                Unavailable("request-timeout", f"the request was not complete after {limits.request_timeout_s:g} s")
+            )
+        elif (self._paused or self._closing) and waited > limits.request_timeout_s:
+            # It does not read its answers: there is nobody to tell.
+            self._transport.abort()
+        elif not self._receiving and not self._owed and waited > limits.idle_timeout_s:
+            self._close()
+
+    def drain(self) -> None:
+        """Close now if nothing is owed, else after the last reply."""
+        if self._owed:
+            self._owed[-1].close = True
+        elif not self._receiving:
+            self._close()
+
+
+def drive(coroutine: Coroutine[Any, Any, Reply], done: Callable[[Reply], None]) -> None:
+    """Run a request's coroutine until it waits for a batch, go on when the batch is there, hand its reply to `done`.
+
+    Whatever it awaits needs only `add_done_callback` and an `__await__` that yields itself, as `Pending` has.
+    """
+    try:
+        waited = coroutine.send(None)
+    except StopIteration as end:
+        done(end.value)
+    else:
+        waited.add_done_callback(lambda _: drive(coroutine, done))

@@ -1,0 +1,48 @@
+"""A request and a reply, as plain values between a connection and the flow."""
+
+from __future__ import annotations
+
+import msgspec
+
+PHRASES = {
+    200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+    408: "Request Timeout", 409: "Conflict", 413: "Content Too Large", 415: "Unsupported Media Type", 429: "Too Many Requests",
+    431: "Request Header Fields Too Large", 500: "Internal Server Error", 501: "Not Implemented",
+    503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip
+STATUS_LINES = {status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in PHRASES.items()}
+JSON = b"content-type: application/json\r\n"
+
+
+class Request(msgspec.Struct, gc=False):
+    """One whole request. Header names are lower case; `arrived` is in the node's monotonic seconds."""
+
+    method: bytes
+    url: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    arrived: float
+
+
+class Reply(msgspec.Struct, gc=False):
+    """One whole reply. `headers` is a block of `name: value` lines, each ended by CR LF, without content-length."""
+
+    status: int
+    headers: bytes
+    body: bytes
+
+
+def render(reply: Reply, close: bool) -> bytes:
+    r"""The bytes of a reply on the wire.
+
+    Example:
+        >>> render(Reply(200, JSON, b"{}"), close=False)
+        b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}'
+    """
+    return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (
+        STATUS_LINES[reply.status],
+        reply.headers,
+        len(reply.body),
+        b"connection: close\r\n" if close else b"",
+        reply.body,
+    )

@@ -1,0 +1,148 @@
+"""From one arm of a route document to a loaded arm: open, verify, load, replay, measure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from penstock.bundle.bundle import Bundle, open_bundle
+from penstock.core.clock import monotonic
+from penstock.core.errors import InvalidInput, Refused
+from penstock.core.routes import Arm, Endpoint
+from penstock.core.tensors import Tensors
+from penstock.runtime import golden
+from penstock.runtime.batcher import Batcher
+from penstock.runtime.load import load_model
+from penstock.runtime.model import Model
+from penstock.runtime.runner import InlineRunner, Runner, ThreadRunner
+from penstock.serving.arms import ServedArm
+from penstock.serving.board import LOAD_US, Board
+from penstock.serving.cache import AnswerCache
+from penstock.serving.settings import NodeSettings
+
+INLINE_MAX_S = 0.001
+
+Result = TypeVar("Result")
+
+StartWorkers = Callable[[Bundle], Awaitable[tuple[Runner, float]]]
+
+
+async def load_arm(
+    name: str, route: Endpoint, arm: Arm, settings: NodeSettings, board: Board, start_workers: StartWorkers
+) -> ServedArm:  # fmt: skip
+    """Load `arm` beside whatever is served now; raises what is wrong with it, and then nothing has changed."""
+    began = monotonic()
+    loop = asyncio.get_running_loop()
+    bundle = await _in_background(lambda: open_bundle(_path(arm.uri), settings.bundles, arm.bundle))
+    manifest = bundle.manifest
+    if route.cache is not None and not manifest.golden.deterministic:
+        raise Refused(
+            "cache-refused", f"endpoint {name!r}: {arm.version} is not deterministic, its answers must not be cached"
+        )
+    if runs_inline(bundle, route.isolation):
+        model, row_s, batch_s = await _in_background(lambda: _load_and_measure(bundle, route.limits.max_batch_rows))
+        runner: Runner = InlineRunner(model) if batch_s < INLINE_MAX_S else ThreadRunner(model, settings.threads, loop)
+    else:
+        runner, row_s = await start_workers(bundle)
+    batcher = Batcher(
+        runner,
+        max_rows=route.limits.max_batch_rows,
+        shared=manifest.batching.allowed,
+        variable=any(-1 in field.shape[1:] for field in manifest.signature.inputs),
+        uses_parameters=manifest.served.runtime == "python",
+        clock=monotonic,
+        loop=loop,
+    )
+    batcher.cost_s = row_s
+    cache = AnswerCache(route.cache, monotonic) if route.cache is not None else None
+    served = ServedArm(name, arm, bundle, batcher, cache, board)
+    batcher.observe = lambda calls, rows, seconds: board.record_batch(served.series, rows)
+    board.cells[served.series + LOAD_US] = int((monotonic() - began) * 1e6)
+    return served
+
+
+def runs_inline(bundle: Bundle, isolation: str) -> bool:
+    """Whether the served form runs in the node's own process.
+
+    `auto` trusts ONNX with built-in operators only: it holds no code of the user's. Python must be asked for.
+    """
+    served = bundle.manifest.served
+    if served.serialization in ("pickle", "joblib") and isolation == "inline":
+        raise Refused(
+            "pickle-inline", f"{bundle.manifest.name} is a pickle: it runs in a process of its own, never inline"
+        )
+    native = served.runtime == "onnx" and bundle.manifest.builtin_operators
+    return isolation == "inline" or (isolation == "auto" and native)
+
+
+def _path(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        raise InvalidInput("unknown-uri", f"a bundle's uri {uri[:200]!r} is neither a path nor file://")
+    return Path(unquote(parts.path) if parts.scheme else uri)
+
+
+def _load_and_measure(bundle: Bundle, max_rows: int) -> tuple[Model, float, float]:
+    """The model, proven by its golden rows, with the seconds a row costs alone and a full batch costs together."""
+    model = load_model(bundle)
+    try:
+        golden.replay(model, bundle)
+        inputs = golden.sample_inputs(bundle)
+        one = _seconds(
+            model, {name: array[:1] for name, array in inputs.items()} if bundle.manifest.batching.allowed else inputs
+        )
+        full = _seconds(model, _repeat(inputs, max_rows)) if bundle.manifest.batching.allowed else one
+    except BaseException:
+        model.close()
+        raise
+    return model, full / max_rows if bundle.manifest.batching.allowed else one, full
+
+
+def _seconds(model: Model, inputs: Tensors) -> float:
+    """The least of a few runs: the first ones pay for memory, and a busy machine only ever adds."""
+    best = float("inf")
+    for _ in range(5):
+        began = monotonic()
+        model.run(inputs)
+        best = min(best, monotonic() - began)
+    return best
+
+
+def _repeat(inputs: Tensors, rows: int) -> Tensors:
+    return {name: np.concatenate([array] * (rows // len(array) + 1))[:rows] for name, array in inputs.items()}
+
+
+async def _in_background(work: Callable[[], Result]) -> Result:
+    """Run `work` on a thread of its own with low priority: loading must not take the processor from answering."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Result] = loop.create_future()
+
+    def target() -> None:
+        if sys.platform == "linux":
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        try:
+            result = work()
+        except BaseException as error:
+            loop.call_soon_threadsafe(_settle, future, None, error)
+        else:
+            loop.call_soon_threadsafe(_settle, future, result, None)
+
+    threading.Thread(target=target, name="load", daemon=True).start()
+    return await future
+
+
+def _settle(future: asyncio.Future[Result], result: Result | None, error: BaseException | None) -> None:
+    if future.cancelled():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(result)  # type: ignore[arg-type]

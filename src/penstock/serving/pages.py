@@ -1,0 +1,64 @@
+"""Everything a node answers that is not a call to a model: health, metadata, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+import penstock
+from penstock.core.errors import PenstockError
+from penstock.core.routes import arm_of_version
+from penstock.protocols.oip import metadata
+from penstock.protocols.problems import body_of, status_of
+from penstock.serving.addresses import Addresses, ModelAddress
+from penstock.serving.board import Boards
+from penstock.serving.http.message import JSON, Reply
+
+_encode = msgspec.json.Encoder().encode
+
+
+def plain_page(path: str, addresses: Addresses, boards: Boards, problems: Mapping[str, str]) -> Reply | None:
+    """The reply to a GET of `path`, or None if there is no such page."""
+    match path:
+        case "/v2/health/live":
+            return Reply(200, JSON, metadata.health("live", True))
+        case "/v2/health/ready":
+            ready = boards.all_ready() and not (problems and not addresses.endpoints)
+            return Reply(200 if ready else 503, JSON, metadata.health("ready", ready))
+        case "/v2" | "/":
+            return Reply(200, JSON, metadata.server_metadata(penstock.__version__))
+        case "/v2/models":
+            return Reply(200, JSON, _encode({"models": sorted({*addresses.endpoints, *problems})}))
+        case "/metrics":
+            # On the first scrape only: the client library is no part of a cold start.
+            from penstock.serving import metrics
+
+            return Reply(200, metrics.CONTENT_TYPE, metrics.page(boards))
+    return None
+
+
+def model_page(address: ModelAddress, addresses: Addresses, problems: Mapping[str, str]) -> Reply:
+    """Readiness or metadata of one model; raises NotFound."""
+    problem = problems.get(address.name)
+    if problem is not None and address.name not in addresses.endpoints:
+        return Reply(503, JSON, metadata.model_ready(address.name, False, problem))
+    endpoint = addresses.endpoint(address.name)
+    chosen = arm_of_version(endpoint.route, address.version) if address.version is not None else 0
+    if address.verb == "ready":
+        return Reply(200, JSON, metadata.model_ready(address.name, True))
+    arm = endpoint.arms[chosen]
+    versions = [arm.arm.version.rpartition("/")[2] for arm in endpoint.arms]
+    platform = f"penstock_{arm.bundle.manifest.served.runtime}"
+    return Reply(200, JSON, metadata.model_metadata(address.name, versions, platform, arm.signature))
+
+
+def wrong_method(allowed: str) -> Reply:
+    """The reply to a method that an address does not take."""
+    body = _encode({"error": f"this address takes {allowed} only", "code": "wrong-method"})
+    return Reply(405, JSON + f"allow: {allowed}\r\n".encode(), body)
+
+
+def failure(error: PenstockError) -> Reply:
+    """The reply for a failure outside a call."""
+    return Reply(status_of(error), JSON, _encode(body_of(error)))

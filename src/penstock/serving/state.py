@@ -1,0 +1,90 @@
+"""What the flow sees of its node: the addresses of the current routes, the clock, the log and the counters."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import traceback
+from collections.abc import Callable
+
+from penstock.core.clock import Clock
+from penstock.core.errors import NotFound, PenstockError
+from penstock.serving.addresses import Addresses, ModelAddress, Target, parse
+from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
+from penstock.serving.http.message import Reply, Request
+from penstock.serving.log import Log
+from penstock.serving.pages import failure, model_page, plain_page, wrong_method
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class NodeState:
+    """One process's view of the node. `addresses` is the one reference that a swap replaces."""
+
+    def __init__(
+        self,
+        board: Board,
+        boards: Boards,
+        log: Log,
+        clock: Clock,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.board = board
+        self.boards = boards
+        self.log = log
+        self.clock = clock
+        self.draw = draw
+        self.addresses = Addresses({}, log)
+        self.problems: dict[str, str] = {}
+        self._id_prefix = os.urandom(6).hex()
+        self._id_count = 0
+
+    def find(self, request: Request) -> Target | Reply:
+        """What answers the request: a model, or a page that is ready to send."""
+        target = self.addresses.exact.get(request.url)
+        if target is not None and request.method == b"POST":
+            return target
+        try:
+            return self._find(request)
+        except PenstockError as error:
+            return failure(error)
+
+    def _find(self, request: Request) -> Target | Reply:
+        address = parse(request.url)
+        if isinstance(address, ModelAddress):
+            calls = address.verb in ("infer", "rows")
+            if calls and request.method == b"POST":
+                return self.addresses.target(address)
+            if calls or request.method != b"GET":
+                return wrong_method("POST" if calls else "GET")
+            return model_page(address, self.addresses, self.problems)
+        page = plain_page(address, self.addresses, self.boards, self.problems)
+        if page is None:
+            raise NotFound(
+                "unknown-address", f"there is nothing at {address[:120]!r}", hint="GET /v2/models lists what is served"
+            )
+        return page if request.method == b"GET" else wrong_method("GET")
+
+    def request_id(self, request: Request) -> str:
+        """The caller's `x-request-id` if it is safe to log and send back, else a new one, unique on this node."""
+        given = request.headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode()
+        self._id_count += 1
+        return f"{self._id_prefix}{self._id_count:08x}"
+
+    def publish_gauges(self) -> None:
+        """Tell the node's other processes what waits here, and learn what waits there; called by a timer."""
+        cells = self.board.cells
+        for endpoint in self.addresses.endpoints.values():
+            for arm in endpoint.arms:
+                cells[arm.series + WAITING_ROWS] = arm.batcher.waiting_rows
+                cells[arm.series + RUNNING_ROWS] = arm.batcher.running_rows
+                arm.elsewhere_rows = self.boards.others(arm.labels, self.board, (WAITING_ROWS, RUNNING_ROWS))
+        cells[LOGS_DROPPED] = self.log.dropped
+
+    def report(self, error: Exception, request_id: str) -> None:
+        """Log a defect of ours with its trace."""
+        trace = "".join(traceback.format_exception(error))
+        self.log.event("internal-error", id=request_id, error=repr(error)[:300], trace=trace[-4000:])

@@ -1,0 +1,102 @@
+"""From one generation of routes to the next without losing a request.
+
+Everything new is loaded beside what is served, then one reference is replaced, then what is no longer routed is freed
+when its last call is answered. An endpoint of which an arm cannot be loaded keeps its old arms, and the reason is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from penstock.core.errors import PenstockError
+from penstock.core.routes import Arm, Endpoint, RouteDocument
+from penstock.serving.addresses import Addresses
+from penstock.serving.arms import ServedArm, ServedEndpoint
+from penstock.serving.board import GENERATION, READY
+from penstock.serving.state import NodeState
+
+Load = Callable[[str, Endpoint, Arm], Awaitable[ServedArm]]
+
+
+class Swapper:
+    """Applies route documents to a node, one at a time."""
+
+    def __init__(self, node: NodeState, load: Load, patience_s: float) -> None:
+        self._node = node
+        self._load = load
+        self._patience_s = patience_s
+        self._lock = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def apply(self, document: RouteDocument) -> dict[str, str]:
+        """Make the node serve `document`; returns the endpoints that could not be changed, with the reason of each."""
+        async with self._lock:
+            node, old = self._node, self._node.addresses.endpoints
+            problems: dict[str, str] = {}
+            new: dict[str, ServedEndpoint] = {}
+            for name, route in document.endpoints.items():
+                try:
+                    new[name] = await self._endpoint(name, route, old.get(name))
+                except PenstockError as error:
+                    problems[name] = str(error)
+                    node.log.event("load-refused", endpoint=name, code=error.code, reason=str(error))
+                except Exception as error:  # a broken model file can make any library raise anything
+                    problems[name] = f"{type(error).__name__}: {str(error)[:300]}"
+                    node.log.event("load-failed", endpoint=name, reason=problems[name])
+                if name in problems and name in old:
+                    new[name] = old[name]
+            # The one moment of the swap: requests that have chosen their arm keep it, the next ones see the new table.
+            node.addresses = Addresses(new, node.log)
+            node.problems = problems
+            node.board.cells[GENERATION] = document.generation
+            node.board.cells[READY] = 1
+            node.log.event("routes-applied", generation=document.generation, endpoints=len(new), problems=len(problems))
+            self._retire(old, new)
+            return problems
+
+    async def _endpoint(self, name: str, route: Endpoint, old: ServedEndpoint | None) -> ServedEndpoint:
+        """The endpoint with every arm loaded; arms that only changed their weight are taken over as they are."""
+        if old is not None and old.route == route:
+            return old
+        arms: list[ServedArm] = []
+        kept = {_identity(old.route, arm.arm): arm for arm in old.arms} if old is not None else {}
+        try:
+            for arm in route.arms:
+                found = kept.get(_identity(route, arm))
+                arms.append(found if found is not None else await self._load(name, route, arm))
+        except BaseException:
+            for arm_loaded in arms:
+                if arm_loaded not in kept.values():
+                    await arm_loaded.retire(0)
+            raise
+        return ServedEndpoint(name, route, tuple(arms))
+
+    def _retire(self, old: Mapping[str, ServedEndpoint], new: Mapping[str, ServedEndpoint]) -> None:
+        serving = {arm for endpoint in new.values() for arm in endpoint.arms}
+        labels = {arm.labels for arm in serving}
+        for endpoint in old.values():
+            for arm in endpoint.arms:
+                if arm not in serving:
+                    task = asyncio.ensure_future(self._free(arm, arm.labels not in labels))
+                    self._retiring.add(task)
+                    task.add_done_callback(self._retiring.discard)
+
+    async def _free(self, arm: ServedArm, last: bool) -> None:
+        await arm.retire(self._patience_s)
+        if last:
+            self._node.board.retire(arm.labels)
+        self._node.log.event("version-freed", endpoint=arm.endpoint, arm=arm.arm.name, version=arm.arm.version)
+
+    async def close(self) -> None:
+        """Free everything; called when no request is in flight any more."""
+        for endpoint in self._node.addresses.endpoints.values():
+            for arm in endpoint.arms:
+                await arm.retire(0)
+        if self._retiring:
+            await asyncio.wait(self._retiring, timeout=self._patience_s)
+
+
+def _identity(route: Endpoint, arm: Arm) -> tuple[object, ...]:
+    """What makes two arms the same loaded thing: all but the weight. A batch size or a cache is built into it."""
+    return (arm.name, arm.version, arm.bundle, arm.uri, route.isolation, route.limits.max_batch_rows, route.cache)
