@@ -22,4 +22,4 @@ def disk_errors(place: str) -> Iterator[None]:
             raise Unavailable(
                 "disk-full", f"no room left in {place}", hint="free some space; nothing was changed"
             ) from error
-        raise Unavailable("artifacts-unavailable", f"{place}: {error.strerror or error}") from error
+        raise Unavailable("artifacts-unavailable", f"{place}: {error}") from error
