@@ -46,7 +46,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The proof that the served form answers what the original answers, or why the original is served.
 
-    `reason` is one sentence for people. Differences are absolute, over every finite score.
+    `reason` is one sentence for people. Differences are absolute, over every finite score. `ties` counts labels that
+    differ only where the original's two best scores are equal within the tolerance.
     """
 
     converted: bool
@@ -56,6 +57,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     perturbed_rows: int = 0
     labels_equal: bool | None = None
     largest_difference: float | None = None
+    ties: int = 0
 
 
 class Batching(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -93,7 +95,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Where the model comes from, as far as it was told or could be read."""
+    """Where the model comes from, as far as it was told or could be read; `packages` made or opened the original."""
 
     data_digest: str = ""
     git_commit: str = ""
@@ -101,6 +103,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     target: str = ""
     parameters: dict[str, Any] = {}
     metrics: dict[str, float] = {}
+    packages: dict[str, str] = {}
 
 
 class Waiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,86 @@
+"""Which file is which kind of model, and the opening of it. Called in the child process only."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from penstock.bundle.archive import check_member_name
+from penstock.bundle.manifest import Artifact, Runtime, Serialization
+from penstock.core.errors import InvalidInput, NotFound, Refused, Unsupported
+
+_KINDS: dict[str, tuple[Runtime, Serialization]] = {
+    ".joblib": ("sklearn", "joblib"),
+    ".pkl": ("sklearn", "pickle"),
+    ".pickle": ("sklearn", "pickle"),
+    ".skops": ("sklearn", "skops"),
+    ".onnx": ("onnx", "onnx"),
+    ".json": ("xgboost", "native"),
+    ".ubj": ("xgboost", "native"),
+    ".txt": ("lightgbm", "native"),
+    ".cbm": ("catboost", "native"),
+}
+
+
+def artifact_of(model: str) -> tuple[Path, Artifact]:
+    """The file that `model` names and what it will be in the bundle: a model file, or `file.py:ClassName`.
+
+    Raises NotFound for a missing file, Unsupported for a kind of file that is no model.
+    """
+    source, colon, entry = model.rpartition(":")
+    if colon and source.endswith(".py"):
+        path, name = Path(source), Path(source).name
+        if not entry.isidentifier():
+            raise InvalidInput("unknown-model-file", f"{entry!r} names no class", hint="write model.py:Model")
+        artifact = Artifact(path=f"original/{name}", runtime="python", serialization="source", entry=entry)
+    else:
+        path = Path(model)
+        if path.suffix.lower() not in _KINDS:
+            raise Unsupported(
+                "unknown-model-file",
+                f"{path.name or model!r} is no kind of model file we know",
+                hint=f"one of {', '.join(_KINDS)}, or file.py:ClassName for a Python class",
+            )
+        runtime, serialization = _KINDS[path.suffix.lower()]
+        artifact = Artifact(path=f"original/model{path.suffix.lower()}", runtime=runtime, serialization=serialization)
+    if not path.is_file():
+        raise NotFound("unknown-file", f"there is no model file at {path}")
+    return path, artifact
+
+
+def open_file(path: Path, artifact: Artifact) -> Any:
+    """The object in a model file. A pickle runs its author's code here: the waiver was checked by who asked."""
+    framework: Any = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
+    match artifact.runtime:
+        case "sklearn":
+            return framework.open_estimator(path, artifact.serialization, allow_pickle=True)
+        case "python":
+            return framework.open_estimator(path, artifact.entry)
+        case "onnx":
+            return path
+        case "catboost":
+            found = framework.open_estimator(path, classifier=False)
+            return framework.open_estimator(path, classifier=True) if len(found.classes_) else found
+        case _:
+            return framework.open_estimator(path)
+
+
+def files_beside(path: Path, artifact: Artifact, assets: str) -> dict[str, Path]:
+    """The files that belong to a Python class, by their place in the bundle beside its source.
+
+    Raises NotFound for a missing folder, Refused for a link in it: what it leads to would change with the machine.
+    """
+    if not assets:
+        return {}
+    folder = Path(assets)
+    if artifact.runtime != "python" or not folder.is_dir():
+        raise NotFound("unknown-file", f"there is no folder {assets}, or the model is no Python class to need one")
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_symlink():
+            raise Refused("unsafe-archive", f"{file} is a link", hint="copy the file into the folder")
+        if file.is_file() and "__pycache__" not in file.parts and file.resolve() != path.resolve():
+            found[check_member_name(name)] = file
+    return found

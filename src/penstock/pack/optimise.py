@@ -1,0 +1,223 @@
+"""Compile the model and serve the compiled form only where it is proven to answer what the original answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from penstock.bundle.manifest import Artifact, Evidence
+from penstock.core.errors import PenstockError
+from penstock.core.signature import Field, Signature
+from penstock.core.tensors import Array, Tensors, datatype_of
+from penstock.pack.convert import Candidate
+from penstock.pack.convert.values import MISSING_TEXT
+from penstock.pack.equivalence import Comparison, Run, compare_answers, join, take
+from penstock.pack.estimator import best_seconds
+from penstock.pack.original import Original
+from penstock.pack.perturb import perturbed
+from penstock.pack.sample import Sample
+from penstock.runtime.frameworks import onnx as onnx_framework
+
+SERVED = "served/model.onnx"
+MOST_ROWS = 10_000
+_CHUNK = 1000
+# An ONNX form this much slower at one row and at many is no optimisation, however equal it is.
+_SLOWER = 1.2
+
+
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """Microseconds per row, of the original and of what is served, for calls of this many rows."""
+
+    rows: int
+    original_us: float
+    served_us: float
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node will run: its artifact, the signature with its datatypes, the proof, and how to ask it here."""
+
+    original: Artifact
+    artifact: Artifact
+    signature: Signature
+    evidence: Evidence
+    timings: tuple[Timing, ...]
+    run: Run
+    close: Callable[[], None]
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """Rows to compare on, with the original's answers: those of the sample, and those made from it."""
+
+    sample: list[tuple[Tensors, Tensors]]
+    perturbed: list[tuple[Tensors, Tensors]]
+
+    def compare(self, run: Run, signature: Signature) -> Comparison:
+        """Ask another form the same questions."""
+        total = Comparison()
+        for inputs, expected in (*self.sample, *self.perturbed):
+            try:
+                total = total.plus(compare_answers(expected, run(inputs), signature))
+            except PenstockError as error:
+                return total.plus(Comparison(problem=error.message[:200]))
+        return total
+
+    @property
+    def answers(self) -> list[Tensors]:
+        """The original's answers."""
+        return [answers for _, answers in (*self.sample, *self.perturbed)]
+
+
+def optimise(
+    original: Original, artifact: Artifact, signature: Signature, sample: Sample, root: Path, seed: int
+) -> Served:
+    """Choose the served form and prove it; the ONNX form is written below `root`, the bundle's folder."""
+    original.bind(signature, {**sample.options, **original.description.options})
+    trial = make_trial(original.run, sample, signature, seed)
+    options = {**artifact.options, **sample.options, **original.description.options}
+    if _labels_are_best_scores(trial.answers, signature):
+        options["derive_predictions"] = True
+    artifact = msgspec.structs.replace(artifact, options=options)
+    forms, reason = original.convert()
+    several = {rows: _rows(sample.inputs, rows) for rows in (1, 64)}
+    before = {rows: original.seconds(inputs) for rows, inputs in several.items()}
+    for form in forms:
+        served, reason = _try(form, trial, signature, root, before, several)
+        if served is not None:
+            return msgspec.structs.replace(served, original=artifact)
+    original.bind(signature, options)
+    rows = sum(len(next(iter(inputs.values()))) for inputs, _ in trial.sample)
+    return Served(
+        original=artifact,
+        artifact=artifact,
+        signature=signature,
+        evidence=Evidence(converted=False, reason=reason, rows_compared=rows if forms else 0),
+        timings=_timings(before, before),
+        run=original.run,
+        close=lambda: None,
+    )
+
+
+def make_trial(run: Run, sample: Sample, signature: Signature, seed: int) -> Trial:
+    """The original's answers to the sample (at most 10 000 rows of it) and to rows made from it."""
+    chosen = np.arange(sample.rows)
+    if sample.rows > MOST_ROWS:
+        chosen = np.sort(np.random.default_rng(seed).choice(sample.rows, MOST_ROWS, replace=False))
+    chunks = [take(sample.inputs, chosen[at : at + _CHUNK]) for at in range(0, len(chosen), _CHUNK)]
+    made = []
+    for block in perturbed(sample, signature.inputs, seed).values():
+        made += _answered(run, block)
+    return Trial([(chunk, run(chunk)) for chunk in chunks], made)
+
+
+def _answered(run: Run, block: Tensors) -> list[tuple[Tensors, Tensors]]:
+    try:
+        return [(block, run(block))]
+    except PenstockError:
+        # One made-up row that the original cannot take must not cost the others: those it answers are kept.
+        kept = []
+        for row in range(len(next(iter(block.values())))):
+            one = take(block, slice(row, row + 1))
+            try:
+                kept.append((one, run(one)))
+            except PenstockError:
+                continue
+        return [(join(a for a, _ in kept), join(b for _, b in kept))] if kept else []
+
+
+def _labels_are_best_scores(answers: list[Tensors], signature: Signature) -> bool:
+    """Whether `predict` is the arg-max of `predict_proba` everywhere, so that one of the two suffices."""
+    if signature.classes is None or not all("probabilities" in answer for answer in answers):
+        return False
+    classes: Array = np.empty(len(signature.classes), object)
+    classes[:] = signature.classes
+    return all(
+        bool((classes[answer["probabilities"].argmax(axis=1)] == answer["predictions"].astype(object)).all())
+        for answer in answers
+    )
+
+
+def _try(
+    form: Candidate,
+    trial: Trial,
+    signature: Signature,
+    root: Path,
+    before: dict[int, float],
+    several: dict[int, Tensors],
+) -> tuple[Served | None, str]:
+    artifact = _artifact(signature)
+    path = root / SERVED
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(form.model)
+    try:
+        model = onnx_framework.load(path, artifact, signature)
+    except PenstockError as error:
+        path.unlink()
+        return None, f"its ONNX form ({form.name}) cannot be opened: {error.message}"
+    found = trial.compare(model.run, signature)
+    after = {rows: best_seconds(model, inputs) for rows, inputs in several.items()} if found.equal else {}
+    if not found.equal or all(after[rows] > _SLOWER * before[rows] for rows in after):
+        model.close()
+        path.unlink()
+        return None, _why_not(form, found)
+    served = _datatypes(signature, model.run(several[1]))
+    return Served(
+        original=artifact,
+        artifact=artifact,
+        signature=served,
+        evidence=_evidence(form, trial, found),
+        timings=_timings(before, after),
+        run=model.run,
+        close=model.close,
+    ), ""
+
+
+def _artifact(signature: Signature) -> Artifact:
+    # ONNX has no missing text; the converter gives this one its meaning.
+    texts = any(field.datatype == "BYTES" and field.nullable for field in signature.inputs)
+    options: dict[str, Any] = {"missing_text": MISSING_TEXT} if texts else {}
+    return Artifact(path=SERVED, runtime="onnx", serialization="onnx", options=options)
+
+
+def _why_not(form: Candidate, found: Comparison) -> str:
+    if found.equal:
+        return f"its ONNX form ({form.name}) is equal but slower at 1 and at 64 rows"
+    differ = "labels differ" if not found.labels_equal else f"scores differ by {found.largest_difference:.3g}"
+    what = found.problem or differ
+    return f"its ONNX form ({form.name}) does not answer the same: {what}"
+
+
+def _evidence(form: Candidate, trial: Trial, found: Comparison) -> Evidence:
+    made = sum(len(next(iter(inputs.values()))) for inputs, _ in trial.perturbed)
+    return Evidence(
+        converted=True,
+        reason="the ONNX form answers what the original answers" + (f"; {form.note}" if form.note else ""),
+        converter={"form": form.name, **form.converter},
+        rows_compared=found.rows - made,
+        perturbed_rows=made,
+        labels_equal=found.labels_equal,
+        largest_difference=found.largest_difference,
+        ties=found.ties,
+    )
+
+
+def _datatypes(signature: Signature, answer: Tensors) -> Signature:
+    """The signature with the datatypes that the served form gives: single precision where it answers so."""
+    outputs: tuple[Field, ...] = tuple(
+        msgspec.structs.replace(field, datatype=datatype_of(answer[field.name])) for field in signature.outputs
+    )
+    return msgspec.structs.replace(signature, outputs=outputs)
+
+
+def _rows(inputs: Tensors, rows: int) -> Tensors:
+    count = len(next(iter(inputs.values())))
+    return take(inputs, np.arange(rows) % count)
+
+
+def _timings(before: dict[int, float], after: dict[int, float]) -> tuple[Timing, ...]:
+    return tuple(
+        Timing(rows=rows, original_us=before[rows] / rows * 1e6, served_us=after[rows] / rows * 1e6) for rows in before
+    )

@@ -1,0 +1,180 @@
+"""From a trained model to a sealed bundle: the whole way in one function, `_bundle`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from penstock.bundle.bundle import SUFFIX, Bundle, save_bundle, seal
+from penstock.bundle.manifest import FORMAT, MEASUREMENTS, Artifact, Manifest, Waiver
+from penstock.bundle.profile import write_profile
+from penstock.core.digest import canonical_json, digest_of_file
+from penstock.core.errors import Conflict, InvalidInput, Refused, Unavailable
+from penstock.pack.choices import Choices, make_choices
+from penstock.pack.convert import uses_builtin_operators
+from penstock.pack.environment import write_environment
+from penstock.pack.equivalence import join, prove_batching, take
+from penstock.pack.estimator import EstimatorOriginal
+from penstock.pack.golden_rows import golden_rows
+from penstock.pack.infer import fit_sample, infer_signature
+from penstock.pack.lineage import lineage_of
+from penstock.pack.opening import artifact_of, files_beside
+from penstock.pack.optimise import Served, Timing, optimise
+from penstock.pack.original import Description, Original
+from penstock.pack.profiling import profile_of
+from penstock.pack.recording import answerable, check_original, record
+from penstock.pack.remote import RemoteOriginal
+from penstock.pack.sample import read_sample
+from penstock.runtime.golden import GoldenCall
+
+PROFILE = "profile.json"
+_BATCH_ROWS = 64
+Progress = Callable[[str], None]
+
+
+class Packed(msgspec.Struct, frozen=True):
+    """A bundle that was just packed: where it is, what it is, and how fast it was measured to be."""
+
+    path: Path
+    digest: str
+    manifest: Manifest
+    timings: tuple[Timing, ...]
+
+
+def pack(model: Any, sample: Any = None, *, name: str, out: str | Path | None = None, progress: Progress | None = None,
+         **choices: Any) -> Packed:  # fmt: skip
+    """Pack a trained model: a live estimator, or the path of a model file (`file.py:ClassName` for a Python class).
+
+    `sample` are rows like those to be answered: a CSV, Parquet or NPZ file, a DataFrame or an array. `out` is where
+    the bundle goes: a file that ends in `.penstock` (default `NAME.penstock`), else a new folder. The other arguments
+    are the fields of `Choices`. Raises a PenstockError that says what was wrong; nothing is left at `out` then.
+
+    Example:
+        >>> from sklearn.linear_model import LogisticRegression                           # doctest: +SKIP
+        >>> penstock.pack(LogisticRegression().fit(x, y), x, name="churn").path.name     # doctest: +SKIP
+        'churn.penstock'
+    """
+    if isinstance(model, (str, Path)):
+        return pack_file(model, sample, name=name, out=out, progress=progress, **choices)
+    wanted = make_choices(name, choices)
+    waiver = Waiver(reason=wanted.allow_pickle, file_sha256="") if wanted.allow_pickle else None
+    original = EstimatorOriginal(model, waived=waiver is not None)
+    return _pack(original, waiver, sample, wanted, out, progress)
+
+
+def pack_file(model: str | Path, sample: Any = None, *, name: str, out: str | Path | None = None,
+              progress: Progress | None = None, **choices: Any) -> Packed:  # fmt: skip
+    """Pack a model file; see `pack`. It is opened in a child process, a pickle only under a waiver.
+
+    Raises Refused("pickle-refused") for a pickle or joblib file without `allow_pickle="reason"`.
+    """
+    wanted = make_choices(name, choices)
+    path, artifact = artifact_of(str(model))
+    waiver = None
+    if artifact.serialization in ("pickle", "joblib"):
+        if not wanted.allow_pickle:
+            raise Refused(
+                "pickle-refused",
+                f"{path.name} is a pickle: opening it runs whatever code its author put in it",
+                hint='if you trust where it comes from, say why: allow_pickle="reason"',
+            )
+        waiver = Waiver(reason=wanted.allow_pickle, file_sha256=digest_of_file(path))
+    original = RemoteOriginal(path, artifact, files_beside(path, artifact, wanted.assets))
+    return _pack(original, waiver, sample, wanted, out, progress)
+
+
+def _pack(
+    original: Original,
+    waiver: Waiver | None,
+    data: Any,
+    choices: Choices,
+    out: str | Path | None,
+    progress: Progress | None,
+) -> Packed:
+    tell = progress or (lambda text: None)
+    target = Path(out) if out is not None else Path(f"{choices.name}{SUFFIX}")
+    work = Path(tempfile.mkdtemp(prefix="penstock-pack-"))
+    try:
+        if target.exists() and target.suffix != SUFFIX:
+            raise Conflict("out-exists", f"{target} exists already", hint="give another --out, or remove it first")
+        bundle, timings = _bundle(original, waiver, data, choices, work, tell)
+        tell(f"writing {target}")
+        return Packed(save_bundle(bundle, target), bundle.digest, bundle.manifest, timings)
+    except OSError as error:
+        where = error.filename or target
+        raise Unavailable("cannot-write", f"{where} cannot be written: {error.strerror or error}") from error
+    finally:
+        original.close()
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _bundle(
+    original: Original, waiver: Waiver | None, data: Any, choices: Choices, root: Path, tell: Progress
+) -> tuple[Bundle, tuple[Timing, ...]]:
+    about = original.description
+    if data is None:
+        raise InvalidInput("sample-missing", "this kind of model needs a sample", hint="give --sample with some rows")
+    tell("reading the sample")
+    sample = fit_sample(read_sample(data, target=choices.target, dtypes=choices.dtypes), about, choices.sensitive)
+    digest = sample.digest()
+    seed = int(digest[-12:], 16)
+    signature = infer_signature(sample, about, original.probe)
+    artifact = original.store(root)
+    tell("converting, comparing and timing")
+    served = optimise(original, artifact, signature, sample, root, seed)
+    try:
+        tell("proving that rows may be batched")
+        batching = prove_batching(served.run, take(sample.inputs, slice(0, _BATCH_ROWS)), seed)
+        tell("recording golden rows")
+        rows, synthetic = golden_rows(sample, served.signature.inputs, seed)
+        call = GoldenCall(*answerable(served.run, rows))
+        golden = record(root, served.artifact, served.signature, [call], synthetic=synthetic)
+        check_original(root, served.original, served.artifact, served.signature)
+        outputs = join(served.run(take(sample.inputs, slice(at, at + 1000))) for at in range(0, sample.rows, 1000))
+    finally:
+        served.close()
+    write_profile(profile_of(served.signature, sample.inputs, outputs, sample.target), root / PROFILE)
+    tell("locking the environment")
+    draft = Manifest(
+        format=FORMAT,
+        name=choices.name,
+        kind=about.kind,
+        signature=served.signature,
+        files={},
+        original=served.original,
+        served=served.artifact,
+        builtin_operators=_builtin(root, served.artifact),
+        evidence=served.evidence,
+        batching=batching,
+        golden=golden,
+        environment=write_environment(root, _needed(about, served), vendor=choices.vendor),
+        profile=PROFILE,
+        lineage=lineage_of(about, choices, digest),
+        waiver=_used(waiver, root, artifact),
+        licence=choices.licence,
+    )
+    (root / MEASUREMENTS).write_bytes(canonical_json({"format": 1, "timings": served.timings}))
+    return seal(root, draft), served.timings
+
+
+def _builtin(root: Path, served: Artifact) -> bool:
+    return served.runtime == "onnx" and uses_builtin_operators((root / served.path).read_bytes())
+
+
+def _needed(about: Description, served: Served) -> list[str]:
+    """What a process needs to run what is served, which is not what it took to train it."""
+    if served.artifact.runtime == "onnx":
+        return ["numpy", "onnxruntime"]
+    return sorted({*about.distributions, *(["pandas"] if served.signature.layout == "table" else [])})
+
+
+def _used(waiver: Waiver | None, root: Path, original: Artifact) -> Waiver | None:
+    """The waiver if it was needed: a live estimator may have been stored without a pickle."""
+    if waiver is None or original.serialization not in ("pickle", "joblib"):
+        return None
+    return Waiver(reason=waiver.reason, file_sha256=digest_of_file(root / original.path))

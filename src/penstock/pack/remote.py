@@ -1,0 +1,146 @@
+"""An original that lives in a child process: see `child`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from penstock.bundle.manifest import Artifact
+from penstock.core import errors
+from penstock.core.errors import InvalidInput, ModelFailed, PenstockError
+from penstock.core.frames import decode_frame, encode_frame
+from penstock.core.signature import Signature
+from penstock.core.tensors import Tensors
+from penstock.pack.convert import Candidate
+from penstock.pack.messages import read_message, write_message
+from penstock.pack.original import Description
+
+
+class Child:
+    """A process that answers one question at a time. It is a context: leaving it ends the process."""
+
+    def __init__(self) -> None:
+        asks, self._questions = os.pipe()
+        self._answers, says = os.pipe()
+        command = [sys.executable, "-m", "penstock.pack.child", str(asks), str(says)]
+        # Its standard output is our error stream: what a model prints must not end up in a command's --json.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, pass_fds=(asks, says), close_fds=True
+        )
+        os.close(asks)
+        os.close(says)
+        self._to, self._from = os.fdopen(self._questions, "wb"), os.fdopen(self._answers, "rb")
+
+    def ask(self, do: str, tensors: Tensors | None = None, **meta: Any) -> tuple[Tensors, dict[str, Any]]:
+        """Ask and wait; raises what the child raised, and ModelFailed("model-died") when it is gone."""
+        try:
+            write_message(self._to, encode_frame(tensors or {}, {"do": do, **meta}))
+            answer = read_message(self._from)
+        except BrokenPipeError:
+            answer = None
+        if answer is None:
+            code = self._process.wait()
+            raise ModelFailed("model-died", f"the model ended its process ({_how(code)}) when asked to {do}")
+        results, said = decode_frame(answer)
+        if "error" in said:
+            raise _error(said["error"])
+        return results, said
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._to, self._from):
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                # A question it did not live to read was still in the buffer.
+                continue
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _how(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+_CLASSES: dict[str, type[PenstockError]] = {
+    kind.kind: kind
+    for kind in (errors.InvalidInput, errors.NotFound, errors.Refused, errors.Unsupported, errors.Unavailable)
+}
+
+
+def _error(said: Mapping[str, Any]) -> PenstockError:
+    kind = _CLASSES.get(str(said.get("kind")), ModelFailed)
+    return kind(str(said.get("code"))[:60], str(said.get("message"))[:1000], hint=str(said.get("hint", ""))[:500])
+
+
+class RemoteOriginal:
+    """See `Original`. The file is stored as it was given, with the files that belong to it."""
+
+    def __init__(self, path: Path, artifact: Artifact, beside: Mapping[str, Path]) -> None:
+        self._child = Child()
+        self._path, self._artifact, self._beside = path, artifact, beside
+        try:
+            _, said = self._child.ask("open", path=str(path), artifact=msgspec.to_builtins(artifact))
+            self.description = msgspec.convert(said.get("description"), Description)
+        except msgspec.ValidationError as error:
+            self._child.close()
+            raise InvalidInput("damaged-model", f"{path.name} describes itself wrongly: {error}") from None
+        except BaseException:
+            self._child.close()
+            raise
+
+    def probe(self, draft: Signature, inputs: Tensors, options: dict[str, Any]) -> Tensors:
+        """See `Original.probe`."""
+        return self._child.ask("probe", inputs, signature=msgspec.to_builtins(draft), options=options)[0]
+
+    def bind(self, signature: Signature, options: dict[str, Any]) -> None:
+        """See `Original.bind`."""
+        self._child.ask("bind", signature=msgspec.to_builtins(signature), options=options)
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """See `Original.run`."""
+        return self._child.ask("run", inputs)[0]
+
+    def seconds(self, inputs: Tensors) -> float:
+        """See `Original.seconds`."""
+        return float(self._child.ask("seconds", inputs)[1]["seconds"])
+
+    def convert(self) -> tuple[list[Candidate], str]:
+        """See `Original.convert`."""
+        models, said = self._child.ask("convert")
+        forms = [
+            Candidate(
+                name=str(form["name"]),
+                model=models[str(number)].tobytes(),
+                converter={str(key): str(value) for key, value in form["converter"].items()},
+                note=str(form["note"]),
+            )
+            for number, form in enumerate(said["forms"])
+        ]
+        return forms, str(said["reason"])
+
+    def store(self, folder: Path) -> Artifact:
+        """See `Original.store`."""
+        for name, source in {Path(self._artifact.path).name: self._path, **self._beside}.items():
+            target = folder / "original" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        return self._artifact
+
+    def close(self) -> None:
+        """See `Original.close`."""
+        self._child.close()
