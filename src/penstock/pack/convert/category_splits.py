@@ -1,7 +1,7 @@
 """Splits on sets of categories as splits on numbers: every set becomes a column that says left (0) or right (1).
 
 One look-up per feature and row, by the category's code, gives all its columns at once; the trees then only compare
-with 0.5. ONNX has an operator for sets (`BRANCH_MEMBER`), but ONNX Runtime 1.31 needs five times as long for it.
+with 0.5. ONNX has an operator for sets (`BRANCH_MEMBER`), but ONNX Runtime 1.31 needs several times as long for it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,21 @@ class CategorySplits:
     def __init__(self) -> None:
         self._columns: dict[int, dict[bytes, int]] = {}
 
-    def add(self, feature: int, goes_right: npt.NDArray[np.bool_]) -> tuple[int, int]:
-        """Note a split; `goes_right` has one truth value per code, and a last one for what has no code.
+    def add(self, feature: int, goes_right: npt.NDArray[np.bool_], *, otherwise: bool = True) -> tuple[int, int]:
+        """Note a split: for each code whether it goes right, and whether what has no code does.
 
-        Returns (feature, column): the column's place is known once all splits are, see `places`.
+        Returns (feature, column); where a feature's columns begin is known once all splits are, see `places`.
         """
+        sides = np.asarray(goes_right, bool)
+        # Codes at the end that go where unknown ones go need no row: sets of different lengths become equal.
+        different = np.flatnonzero(sides != otherwise)
+        sides = sides[: different[-1] + 1 if len(different) else 0]
         columns = self._columns.setdefault(feature, {})
-        return feature, columns.setdefault(np.asarray(goes_right, np.uint8).tobytes(), len(columns))
+        return feature, columns.setdefault(bytes([otherwise, *sides.tolist()]), len(columns))
+
+    def size(self, feature: int) -> int:
+        """How many codes the feature's table has rows for."""
+        return max(len(sides) for sides in self._columns[feature]) - 1
 
     def places(self, first: int) -> dict[int, int]:
         """Where each feature's columns begin in a matrix that has `first` other columns before them."""
@@ -37,11 +45,19 @@ class CategorySplits:
             first += len(columns)
         return begins
 
-    def look_up(self, context: Context, codes: dict[int, str]) -> list[Value]:
-        """The columns, feature by feature; `codes` names the tensor [rows, 1] of int64 codes of each feature."""
+    def look_up(self, context: Context, codes: dict[int, tuple[str, int]]) -> list[Value]:
+        """The columns, feature by feature.
+
+        `codes` names, for each feature, the tensor [rows, 1] of its int64 codes and the code of what is unknown.
+        """
         found = []
         for feature, columns in sorted(self._columns.items()):
-            table = np.stack([np.frombuffer(sides, np.uint8) for sides in columns], axis=1).astype(np.float64)
-            name = context.graph.op("GatherND", context.graph.constant(table), codes[feature])
-            found.append(Value(name, "float64", len(columns)))
+            name, unknown = codes[feature]
+            table = np.empty((unknown + 1, len(columns)))
+            for column, sides in enumerate(columns):
+                table[:, column] = sides[0]
+                table[: len(sides) - 1, column] = list(sides[1 : unknown + 1])
+            found.append(
+                Value(context.graph.op("GatherND", context.graph.constant(table), name), "float64", len(columns))
+            )
         return found

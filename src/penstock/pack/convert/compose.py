@@ -71,7 +71,7 @@ def function(context: Context, estimator: Any, x: Frame) -> Frame:
         return x
     if isinstance(wanted, functools.partial) and wanted.func.__name__ == "check_array":
         return Frame((context.matrix(x, "float64"),))
-    operations = _FUNCTIONS.get(wanted) if isinstance(wanted, np.ufunc) else None
+    operations = FUNCTIONS.get(wanted) if isinstance(wanted, np.ufunc) else None
     if operations is None or estimator.kw_args:
         name = getattr(wanted, "__name__", type(wanted).__name__)
         raise CannotConvert(f"FunctionTransformer calls {name!r}, which has no ONNX form")
@@ -81,10 +81,13 @@ def function(context: Context, estimator: Any, x: Frame) -> Frame:
     return Frame((value,))
 
 
-# log1p and expm1 lose digits near 0 when written as log(1 + x): they are not here.
-_FUNCTIONS: dict[Any, tuple[tuple[Any, ...], ...]] = {
+# By numpy function the ONNX operations, with their constants, that make it. log1p and expm1 keep an absolute error of
+# one rounding of 1, not the relative one of numpy.
+FUNCTIONS: dict[Any, tuple[tuple[Any, ...], ...]] = {
     np.log: (("Log",),),
     np.exp: (("Exp",),),
+    np.log1p: (("Add", 1.0), ("Log",)),
+    np.expm1: (("Exp",), ("Sub", 1.0)),
     np.sqrt: (("Sqrt",),),
     np.abs: (("Abs",),),
     np.negative: (("Neg",),),

@@ -52,20 +52,23 @@ class Context:
         """What `estimator.transform` gives for x."""
         if estimator is None or (isinstance(estimator, str) and estimator == "passthrough"):
             return x
-        return self._rule(self._rules.transforms, estimator)(self, estimator, x)
+        rule: Transform = self._rule(self._rules.transforms, estimator)
+        return rule(self, estimator, x)
 
     def classify(self, estimator: Any, x: Frame) -> Classified:
         """What a classifier says about x."""
-        return self._rule(self._rules.classifiers, estimator)(self, estimator, x)
+        rule: Classify = self._rule(self._rules.classifiers, estimator)
+        return rule(self, estimator, x)
 
     def regress(self, estimator: Any, x: Frame) -> Value:
         """What a regressor says about x: [rows] or [rows, targets]."""
-        return self._rule(self._rules.regressors, estimator)(self, estimator, x)
+        rule: Regress = self._rule(self._rules.regressors, estimator)
+        return rule(self, estimator, x)
 
     def _rule(self, rules: Mapping[str, Any], estimator: Any) -> Any:
         name = class_name(estimator)
         self.used.add(name.split(".")[0])
-        rule = rules.get(name) or rules.get(f"{name.split('.')[0]}.*")
+        rule = rules.get(name)
         if rule is None:
             raise CannotConvert(f"there is no converter for {name}")
         return rule

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,7 @@ from penstock.core.signature import Field, Signature
 from penstock.core.tensors import dtype_of
 from penstock.pack.convert.candidate import Candidate, CannotConvert
 from penstock.pack.convert.context import Context
-from penstock.pack.convert.forest import LeafVectors
-from penstock.pack.convert.graph import ELEMENT_TYPES, Graph
+from penstock.pack.convert.graph import ELEMENT_TYPES, Graph, NeedsVersion4
 from penstock.pack.convert.rules import RULES
 from penstock.pack.convert.values import TEXT, Classified, Frame, Value
 
@@ -31,9 +31,10 @@ def candidates(estimator: Any, kind: str, signature: Signature) -> list[Candidat
     used = {kind}
     try:
         model = _model(estimator, signature, 5, used)
-    except LeafVectors:
+    except NeedsVersion4:
         model = _model(estimator, signature, 4, used)
-    versions = {_PACKAGES.get(name, name): importlib.metadata.version(_PACKAGES.get(name, name)) for name in used}
+    # A module's own word: the same module comes from several distributions (xgboost, xgboost-cpu).
+    versions = {_PACKAGES.get(name, name): str(sys.modules[name].__version__) for name in used}
     versions |= {name: importlib.metadata.version(name) for name in ("onnx", "penstock")}
     return [Candidate(name="float64", model=model, converter=dict(sorted(versions.items())))]
 
@@ -43,12 +44,13 @@ def _model(estimator: Any, signature: Signature, ml_version: int, used: set[str]
     context = Context(graph, RULES, used)
     frame = _frame(graph, estimator, signature)
     asked = {field.name: field for field in signature.outputs}
-    if signature.classes is None and not _is_classifier(estimator):
+    classes = _classes(estimator, signature)
+    if not len(classes):
         outputs = {"predictions": context.regress(estimator, frame)}
     else:
         said = context.classify(estimator, frame)
-        outputs = {"predictions": _labels(context, _classes(estimator), said)}
-        if said.probabilities is not None and hasattr(estimator, "predict_proba"):
+        outputs = {"predictions": _labels(context, classes, said)}
+        if said.probabilities is not None:
             outputs["probabilities"] = said.probabilities
     if missing := sorted(asked.keys() - outputs.keys()):
         raise CannotConvert(f"the converted model has no output {missing[0]!r}")
@@ -77,18 +79,16 @@ def _input(graph: Graph, field: Field) -> Value:
     return graph.input(field.name, dtype, width, nullable=field.nullable)
 
 
-def _is_classifier(estimator: Any) -> bool:
-    return hasattr(estimator, "classes_")
-
-
-def _classes(estimator: Any) -> Any:
-    return np.asarray(estimator.classes_)
+def _classes(estimator: Any, signature: Signature) -> Any:
+    """The labels of a classifier; none for a regressor. A plain booster has no labels but the signature's."""
+    own = getattr(estimator, "classes_", ())
+    if isinstance(own, list) and own and isinstance(own[0], np.ndarray):
+        raise CannotConvert("a classifier of several outputs has no single list of classes")
+    return np.asarray(own if len(own) else signature.classes or ())
 
 
 def _labels(context: Context, classes: Any, said: Classified) -> Value:
     """The classes themselves in place of their indices."""
-    if isinstance(classes, list) or classes.ndim != 1:
-        raise CannotConvert("a classifier of several outputs has no single list of classes")
     if classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes))):
         return said.index
     kind = (

@@ -98,8 +98,8 @@ def _look_up(context: Context, column: Value, categories: Any, table: np.ndarray
         )
         return Value(name, "float64", 1)
     index = code_of(context, column, categories)
-    answers = context.graph.constant(table.astype(np.float64))
-    return Value(context.graph.op("GatherND", answers, index), "float64", width)
+    rows_of_table = context.graph.constant(table.astype(np.float64))
+    return Value(context.graph.op("GatherND", rows_of_table, index), "float64", width)
 
 
 def code_of(context: Context, column: Value, categories: Any) -> str:

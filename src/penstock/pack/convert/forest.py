@@ -13,16 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from penstock.pack.convert.graph import Graph
+from penstock.pack.convert.graph import Graph, NeedsVersion4
 from penstock.pack.convert.values import Value
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 _SUM, _AVERAGE = 1, 0
-
-
-class LeafVectors(Exception):
-    """The graph's version of the tree operators has no leaves of several values; build it again with version 4."""
 
 
 class Tree(msgspec.Struct, frozen=True):
@@ -53,24 +49,20 @@ def start_from(trees: list[Tree], base: npt.ArrayLike) -> tuple[Tree, ...]:
 
     Boosting libraries start from it and then add tree by tree; adding it at the end would round differently.
     """
-    waiting = dict(enumerate(np.atleast_1d(np.asarray(base, np.float64)).tolist()))
-    return tuple(
-        msgspec.structs.replace(tree, values=tree.values + waiting.pop(tree.target, 0.0)) if waiting else tree
-        for tree in trees
-    )
-
-
-def leaf(value: float, target: int = 0) -> Tree:
-    """A tree that always says `value`."""
-    none = np.array([-1])
-    return Tree(np.zeros(1, np.int64), np.zeros(1), none, none, np.zeros(1, bool), np.array([[float(value)]]), target)
+    waiting = np.array(base, np.float64, ndmin=1)
+    started = []
+    for tree in trees:
+        span = slice(tree.target, tree.target + tree.values.shape[1])
+        started.append(msgspec.structs.replace(tree, values=tree.values + waiting[span]))
+        waiting[span] = 0.0
+    return tuple(started)
 
 
 def add_forest(graph: Graph, forest: Forest, x: Value) -> Value:
     """Add the trees over `x`, a float64 matrix; the result is [rows, targets]."""
     if graph.ml_version >= 5:
         if any(tree.values.shape[1] > 1 for tree in forest.trees):
-            raise LeafVectors
+            raise NeedsVersion4
         out = graph.op("TreeEnsemble", x.name, **_flat(forest))
         return Value(out, "float64", forest.targets)
     rule = "AVERAGE" if forest.average else "SUM"
@@ -85,7 +77,7 @@ def add_vote(graph: Graph, forest: Forest, x: Value) -> tuple[Value, Value]:
     The index is decided in double, before the sums leave in float32.
     """
     if graph.ml_version >= 5:
-        raise LeafVectors
+        raise NeedsVersion4
     attributes = _nested(forest, "class") | {"classlabels_int64s": list(range(forest.targets))}
     index, sums = graph.ops("TreeEnsembleClassifier", x.name, count=2, **attributes)
     return Value(index, "int64", 0), Value(graph.op("Cast", sums, to=11), "float64", forest.targets)
@@ -183,4 +175,4 @@ def _with_split(tree: Tree) -> Tree:
 
 def _ints(arrays: list[Any], least: int | None = None) -> list[int]:
     joined = np.concatenate(arrays).astype(np.int64)
-    return (joined if least is None else np.maximum(joined, least)).tolist()
+    return list(map(int, joined if least is None else np.maximum(joined, least)))

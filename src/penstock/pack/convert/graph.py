@@ -37,6 +37,10 @@ ELEMENT_TYPES = {
 _ML_OPERATORS = {"LabelEncoder", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"}
 
 
+class NeedsVersion4(Exception):
+    """A step needs tree operators that ended with version 4 of `ai.onnx.ml`; build the graph again for that one."""
+
+
 class Node(msgspec.Struct, frozen=True):
     """One operation, before it has ONNX names."""
 
@@ -196,5 +200,5 @@ def _frozen(value: Any) -> Any:
 
 
 def _output(name: str, value: Value) -> onnx.ValueInfoProto:
-    shape = ["N", value.width] if value.width else ["N"]
+    shape: list[str | int | None] = ["N", value.width] if value.width else ["N"]
     return helper.make_tensor_value_info(name, ELEMENT_TYPES[value.dtype], shape)

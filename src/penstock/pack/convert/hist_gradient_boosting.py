@@ -54,7 +54,7 @@ def _raw(context: Context, estimator: Any, x: Frame) -> Value:
     ]
     begins = splits.places(len(numeric))
     trees = [_tree(predictor, target, sets, places, begins) for predictor, target, sets in grown]
-    codes = {feature: code_of(context, column, known) for feature, (column, known) in columns.items()}
+    codes = {feature: (code_of(context, column, known), len(known)) for feature, (column, known) in columns.items()}
     values = splits.look_up(context, codes)
     if numeric:
         values.insert(0, context.matrix(context.select(x, list(numeric.values())), "float64"))
@@ -93,8 +93,8 @@ def _sets(predictor: Any, sizes: dict[int, int], splits: CategorySplits) -> dict
         # Eight words of 32 bits, lowest bit first: bit c says that code c goes left.
         bits = np.unpackbits(np.ascontiguousarray(words, "<u4").view(np.uint8), bitorder="little").astype(bool)
         feature = int(nodes["feature_idx"][at])
-        left = np.append(bits[: sizes[feature]], bool(nodes["missing_go_to_left"][at]))
-        found[at] = splits.add(feature, ~left)
+        right_if_missing = not nodes["missing_go_to_left"][at]
+        found[at] = splits.add(feature, ~bits[: sizes[feature]], otherwise=right_if_missing)
     return found
 
 

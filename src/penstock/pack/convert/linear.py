@@ -94,7 +94,32 @@ REGRESSORS = {
     **dict.fromkeys(
         (
             f"sklearn.{name}"
-            for name in ["LinearRegression", "Ridge", "RidgeCV", "Lasso", "LassoCV", "LassoLars", "LassoLarsCV", "LassoLarsIC", "Lars", "LarsCV", "ElasticNet", "ElasticNetCV", "MultiTaskLasso", "MultiTaskElasticNet", "BayesianRidge", "ARDRegression", "HuberRegressor", "TheilSenRegressor", "SGDRegressor", "PassiveAggressiveRegressor", "LinearSVR", "QuantileRegressor", "OrthogonalMatchingPursuit", "OrthogonalMatchingPursuitCV"]
+            for name in (
+                "LinearRegression",
+                "Ridge",
+                "RidgeCV",
+                "Lasso",
+                "LassoCV",
+                "LassoLars",
+                "LassoLarsCV",
+                "LassoLarsIC",
+                "Lars",
+                "LarsCV",
+                "ElasticNet",
+                "ElasticNetCV",
+                "MultiTaskLasso",
+                "MultiTaskElasticNet",
+                "BayesianRidge",
+                "ARDRegression",
+                "HuberRegressor",
+                "TheilSenRegressor",
+                "SGDRegressor",
+                "PassiveAggressiveRegressor",
+                "LinearSVR",
+                "QuantileRegressor",
+                "OrthogonalMatchingPursuit",
+                "OrthogonalMatchingPursuitCV",
+            )
         ),
         line,
     ),

@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from penstock.pack.convert import compose, encoders, hist_gradient_boosting, impute, linear, scalers, sklearn_trees
+from penstock.pack.convert import (
+    borrow,
+    catboost_trees,
+    compose,
+    curves,
+    encoders,
+    ensembles,
+    hist_gradient_boosting,
+    impute,
+    lightgbm_trees,
+    linear,
+    neural,
+    scalers,
+    sklearn_trees,
+    weighted_trees,
+    wrappers,
+    xgboost_trees,
+)
 from penstock.pack.convert.context import Rules
 
-_MODULES = (compose, encoders, hist_gradient_boosting, impute, linear, scalers, sklearn_trees)
+_MODULES = (
+    borrow,
+    catboost_trees,
+    compose,
+    curves,
+    encoders,
+    ensembles,
+    hist_gradient_boosting,
+    impute,
+    lightgbm_trees,
+    linear,
+    neural,
+    scalers,
+    sklearn_trees,
+    weighted_trees,
+    wrappers,
+    xgboost_trees,
+)
 
 
-def _collect(table: str) -> MappingProxyType[str, object]:
+def _collect(table: str) -> Mapping[str, Any]:
     return MappingProxyType({name: rule for module in _MODULES for name, rule in getattr(module, table, {}).items()})
 
 

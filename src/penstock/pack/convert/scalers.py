@@ -134,7 +134,19 @@ TRANSFORMS = {
     **dict.fromkeys(
         (
             f"sklearn.{name}"
-            for name in ["SelectKBest", "SelectPercentile", "SelectFpr", "SelectFdr", "SelectFwe", "GenericUnivariateSelect", "VarianceThreshold", "SelectFromModel", "RFE", "RFECV", "SequentialFeatureSelector"]
+            for name in (
+                "SelectKBest",
+                "SelectPercentile",
+                "SelectFpr",
+                "SelectFdr",
+                "SelectFwe",
+                "GenericUnivariateSelect",
+                "VarianceThreshold",
+                "SelectFromModel",
+                "RFE",
+                "RFECV",
+                "SequentialFeatureSelector",
+            )
         ),
         selector,
     ),
