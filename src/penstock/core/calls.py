@@ -9,7 +9,7 @@ import msgspec
 from penstock.core.tensors import Tensors
 
 
-class Call(msgspec.Struct, gc=False, kw_only=True):
+class Call(msgspec.Struct, gc=False):
     """A request after decoding: canonical tensors in the dtypes of the signature.
 
     `rows` is the length of the first axis (1 for a model without one); `outputs` names those asked for (None: all);

@@ -17,7 +17,7 @@ from penstock.core.errors import InvalidInput
 from penstock.core.signature import Field, Scalar, Signature
 from penstock.core.tensors import DTYPES, Array, Tensors
 from penstock.protocols.duplicates import refuse_duplicates
-from penstock.protocols.oip.json_data import json_values
+from penstock.protocols.oip.json_data import text_values
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,14 +65,16 @@ class RowsCodec:
             field.name: self._fill(field, [getattr(row, column) for row in rows]) for field, column in self._columns
         }
         bound, count = self._bind(tensors)
-        return Call(inputs=bound, rows=count, id=document.id)
+        return Call(bound, count, id=document.id)
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
         """The response body; 0, because nothing binary follows."""
         answer = _Answer(call.id or "", self._name, self._version)
         others: dict[str, Any] = {}
         for name, array in outputs.items():
-            values = json_values(name, array) if array.ndim == 1 else _nested(name, array)
+            if array.dtype.kind in "OS":
+                text_values(name, array)
+            values = array.tolist()
             if name == "predictions":
                 answer.predictions = values
             elif name == "probabilities":
@@ -83,12 +85,6 @@ class RowsCodec:
         if others:
             answer.outputs = others
         return _encode(answer), 0
-
-
-def _nested(name: str, array: Array) -> Any:
-    if array.dtype.kind in "OS":
-        json_values(name, array)
-    return array.tolist()
 
 
 def _document(signature: Signature) -> Any:

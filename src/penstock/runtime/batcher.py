@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from penstock.core.clock import Clock
@@ -20,22 +22,19 @@ from penstock.core.tensors import Tensors
 from penstock.runtime.runner import Runner
 
 
-class Pending:
-    """One call that waits for its outputs; `await` it.
+class Pending(msgspec.Struct, gc=False, eq=False):
+    """One call that waits for its outputs; `await` it. `deadline` is in the clock's seconds.
 
     It is a future without an event loop: it costs a fifth of asyncio's, and this is the path of every request.
     """
 
-    __slots__ = ("_callback", "deadline", "inputs", "key", "parameters", "result", "rows")
-
-    def __init__(self, inputs: Tensors, rows: int, parameters: Mapping[str, Any] | None, deadline: float) -> None:
-        self.inputs = inputs
-        self.rows = rows
-        self.parameters = parameters
-        self.deadline = deadline
-        self.key: object = None
-        self.result: Tensors | PenstockError | None = None
-        self._callback: Callable[[Pending], None] | None = None
+    inputs: Tensors
+    rows: int
+    parameters: Mapping[str, Any] | None
+    deadline: float
+    key: object = None
+    result: Tensors | PenstockError | None = None
+    _callback: Callable[[Pending], None] | None = None
 
     def add_done_callback(self, callback: Callable[[Pending], None]) -> None:
         """Call `callback` once, when the result is there."""
@@ -48,8 +47,10 @@ class Pending:
         self.result = result
         # A batch keeps its calls until its last one is answered: what this one held can go now.
         self.inputs = {}
-        if self._callback is not None:
-            self._callback(self)
+        callback = self._callback
+        if callback is not None:
+            self._callback = None
+            callback(self)
 
     def __await__(self) -> Generator[Pending, None, Tensors]:
         if self.result is None:
@@ -150,12 +151,9 @@ class Batcher:
         passed_over: list[Pending] = []
         while waiting:
             call = waiting[0]
-            if call.result is not None or call.deadline <= now:
-                waiting.popleft()
-                self.waiting_rows -= call.rows
-                call.finish(
-                    DeadlineExceeded("deadline-exceeded", "the deadline passed while the call waited for its turn")
-                )
+            if call.deadline <= now or call.result is not None:
+                self.waiting_rows -= waiting.popleft().rows
+                call.finish(DeadlineExceeded("deadline-exceeded", "the deadline passed while the call waited its turn"))
                 continue
             if batch and (not self._shared or rows + call.rows > self._max_rows):
                 break
@@ -165,21 +163,23 @@ class Batcher:
                 continue
             batch.append(call)
             rows += call.rows
-        # Calls of another kind keep their place at the front.
-        waiting.extendleft(reversed(passed_over))
+        if passed_over:
+            # Calls of another kind keep their place at the front.
+            waiting.extendleft(reversed(passed_over))
         self.waiting_rows -= rows
         return batch
 
     def _start(self, batch: list[Pending]) -> None:
-        rows = sum(call.rows for call in batch)
-        inputs = batch[0].inputs if len(batch) == 1 else _join(batch)
+        first = batch[0]
+        if len(batch) == 1:
+            rows, inputs, deadline = first.rows, first.inputs, first.deadline
+        else:
+            rows, inputs = sum([call.rows for call in batch]), _join(batch)
+            deadline = max([call.deadline for call in batch])
         self.running_rows += rows
         self._running.append(batch)
         began = self._clock()
-        deadline_s = max(call.deadline for call in batch) - began
-        self.runner.start(
-            inputs, batch[0].parameters, deadline_s, lambda result: self._done(batch, rows, began, result)
-        )
+        self.runner.start(inputs, first.parameters, deadline - began, partial(self._done, batch, rows, began))
 
     def _done(self, batch: list[Pending], rows: int, began: float, result: Tensors | PenstockError) -> None:
         took = self._clock() - began

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import accumulate
 
 from penstock.bundle.bundle import Bundle
@@ -15,7 +15,7 @@ from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, arm_of_version, ch
 from penstock.core.tensors import Tensors
 from penstock.protocols.oip.infer import InferCodec
 from penstock.protocols.rows import RowsCodec
-from penstock.runtime.batcher import Batcher
+from penstock.runtime.batcher import Batcher, Pending
 from penstock.serving.board import CACHE_HITS, CACHE_MISSES, Board, Labels
 from penstock.serving.cache import AnswerCache, cache_key
 from penstock.serving.http.message import JSON
@@ -56,16 +56,17 @@ class ServedArm:
         """The reply headers that tell which version answered, and why that one."""
         return self._heads[reason]
 
-    async def outputs(self, call: Call, deadline: float) -> Tensors:
-        """Cache, batch, runtime: the outputs for one call."""
+    def outputs(self, call: Call, deadline: float) -> Awaitable[Tensors]:
+        """Cache, batch, runtime: await it for the outputs of one call."""
         if self.cache is None:
-            return await self.batcher.submit(call.inputs, call.rows, call.parameters, deadline)
-        outputs, kept = await self.cache.answer(
-            cache_key(call),
-            call,
-            deadline,
-            lambda: self.batcher.submit(call.inputs, call.rows, call.parameters, deadline),
-        )
+            return self.batcher.submit(call.inputs, call.rows, call.parameters, deadline)
+        return self._kept_outputs(self.cache, call, deadline)
+
+    async def _kept_outputs(self, cache: AnswerCache, call: Call, deadline: float) -> Tensors:
+        def run() -> Pending:
+            return self.batcher.submit(call.inputs, call.rows, call.parameters, deadline)
+
+        outputs, kept = await cache.answer(cache_key(call), call, deadline, run)
         self._board.cells[self.series + (CACHE_HITS if kept else CACHE_MISSES)] += 1
         return outputs
 

@@ -8,10 +8,13 @@ admission comes before decoding because a node that has too much to do must not 
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 import msgspec
 
 from penstock.core.errors import InvalidInput, PenstockError
 from penstock.protocols.problems import body_of, headers_of, status_of
+from penstock.runtime.batcher import Pending
 from penstock.serving.addresses import Target
 from penstock.serving.arms import ServedArm, ServedEndpoint, admit
 from penstock.serving.board import ACCEPTED, ANSWERED
@@ -21,14 +24,15 @@ from penstock.serving.state import NodeState
 _encode = msgspec.json.Encoder().encode
 
 
-async def answer(request: Request, node: NodeState) -> Reply:
-    """Every request of the node, from its bytes to its reply. Nothing raises out of here."""
+def answer(request: Request, node: NodeState) -> Reply | Coroutine[Pending, None, Reply]:
+    """What every request of the node comes to: a page at once, or a call that may have to wait. Nothing raises here."""
     cells = node.board.cells
     cells[ACCEPTED] += 1
     found = node.find(request)
-    reply = found if isinstance(found, Reply) else await infer(request, found, node)
+    if isinstance(found, Target):
+        return infer(request, found, node)
     cells[ANSWERED] += 1
-    return reply
+    return found
 
 
 async def infer(request: Request, target: Target, node: NodeState) -> Reply:
@@ -38,12 +42,14 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
     rows = 0
     try:
         endpoint = target.endpoint
-        deadline = request.arrived + _timeout_s(request, endpoint)
+        timeout = request.headers.get(b"penstock-timeout-ms")
+        deadline = request.arrived + (endpoint.deadline_s if timeout is None else _timeout_s(timeout, endpoint))
         arm, reason = endpoint.choose(target.version, node.draw)
         arm.in_flight += 1
         admit(arm, endpoint, deadline, request.arrived)
         codec = arm.rows if target.as_rows else arm.infer
-        call = codec.decode(request.body, _json_length(request))
+        length = request.headers.get(b"inference-header-content-length")
+        call = codec.decode(request.body, None if length is None else _json_length(length))
         rows = call.rows
         if target.as_rows and call.id is None:
             call.id = request_id
@@ -63,6 +69,7 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
     if arm is not None:
         node.board.record(arm.series, status, seconds, rows)
         arm.release()
+    node.board.cells[ANSWERED] += 1
     node.log.access(target.prefix(arm), status, seconds, rows, request_id)
     head += b"x-request-id: %b\r\n" % request_id.encode()
     trace = request.headers.get(b"traceparent")
@@ -77,20 +84,14 @@ def refusal(error: PenstockError) -> tuple[int, bytes, bytes]:
     return status_of(error), JSON + lines.encode(), _encode(body_of(error))
 
 
-def _timeout_s(request: Request, endpoint: ServedEndpoint) -> float:
+def _timeout_s(value: bytes, endpoint: ServedEndpoint) -> float:
     """The caller's own deadline when it is shorter than the endpoint's."""
-    value = request.headers.get(b"penstock-timeout-ms")
-    if value is None:
-        return endpoint.deadline_s
     if not value.isdigit() or not 0 < len(value) < 10:
         raise InvalidInput("invalid-timeout", "penstock-timeout-ms is not a whole number of milliseconds")
     return min(endpoint.deadline_s, int(value) / 1e3)
 
 
-def _json_length(request: Request) -> int | None:
-    value = request.headers.get(b"inference-header-content-length")
-    if value is None:
-        return None
+def _json_length(value: bytes) -> int:
     if not value.isdigit() or len(value) > 12:
         raise InvalidInput("wrong-header-length", "Inference-Header-Content-Length is not a whole number of bytes")
     return int(value)

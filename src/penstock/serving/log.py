@@ -54,11 +54,11 @@ class Log:
             self._second, self._stamp = millisecond, timestamp(now)
         if self._json:
             form = (
-                f'{{"time":"{self._stamp}",{prefix},"status":{status},"duration_us":{seconds * 1e6:.0f},'
+                f'{{"time":"{self._stamp}",{prefix},"status":{status},"duration_us":{int(seconds * 1e6)},'
                 f'"rows":{rows},"id":"{request_id}"}}\n'
             )
         else:
-            form = f"{self._stamp} {prefix} {status} {seconds * 1e6:.0f}us rows={rows} id={request_id}\n"
+            form = f"{self._stamp} {prefix} {status} {int(seconds * 1e6)}us rows={rows} id={request_id}\n"
         self._append(form.encode())
 
     def access_prefix(self, endpoint: str, arm: str, version: str) -> str:

@@ -10,13 +10,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
 
 from penstock.bundle.bundle import Bundle
 from penstock.core.clock import monotonic, wall
 from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError, Unavailable
 from penstock.core.routes import Arm, Endpoint, RouteDocument
+from penstock.runtime.batcher import Pending
 from penstock.runtime.runner import Runner
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, Board, Boards
@@ -75,7 +75,7 @@ class Node:
         self.log.event("stopped")
         self.log.close()
 
-    def _answer(self, request: Request) -> Coroutine[Any, Any, Reply]:
+    def _answer(self, request: Request) -> Reply | Coroutine[Pending, None, Reply]:
         return answer(request, self.state)
 
     def _body_limit(self, url: bytes) -> int:
@@ -122,6 +122,8 @@ class Node:
 
     async def _apply(self, document: RouteDocument) -> None:
         problems = await self.swapper.apply(document)
+        limits = [endpoint.route.limits.max_body_bytes for endpoint in self.state.addresses.endpoints.values()]
+        self.door.smallest_body_limit = min([*limits, self.settings.http.max_body_bytes])
         if not problems:
             self.routes.keep(canonical_json(document))
 

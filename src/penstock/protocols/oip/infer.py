@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from penstock.core.binding import Binder
 from penstock.core.calls import Call
 from penstock.core.errors import InvalidInput
 from penstock.core.signature import Signature
-from penstock.core.tensors import Array, Tensors, datatype_of, from_bytes, to_bytes
+from penstock.core.tensors import Array, Tensors, from_bytes, to_bytes
 from penstock.protocols.duplicates import refuse_duplicates
-from penstock.protocols.oip.json_data import check_shape, json_values, tensor_of_json
+from penstock.protocols.oip.json_data import check_shape, json_values, tensor_of_json, text_values
+from penstock.protocols.oip.usual import usual_inputs
 
 Parameter = bool | int | float | str
 
@@ -37,21 +36,7 @@ class _Request(msgspec.Struct, gc=False):
     outputs: list[_RequestedOutput] | None = None
 
 
-class _Output(msgspec.Struct, omit_defaults=True, gc=False):
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    data: Any = msgspec.UNSET
-    parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Response(msgspec.Struct, omit_defaults=True, gc=False):
-    model_name: str
-    model_version: str
-    outputs: list[_Output]
-    id: str | None = None
-
-
+_MOST_OPENINGS = 1024
 _decode = msgspec.json.Decoder(_Request).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -60,10 +45,12 @@ class InferCodec:
     """Reads infer requests for one version of a model and writes its answers."""
 
     def __init__(self, name: str, version: str, signature: Signature, *, text_only: bool = True) -> None:
-        self._name = name
-        self._version = version
+        self._head = b'{"model_name":%b,"model_version":%b' % (_encode(name), _encode(version))
         self._inputs = signature.inputs
-        self._outputs = {field.name for field in signature.outputs}
+        self._usual = usual_inputs(signature.inputs) if signature.batched else {}
+        self._datatypes = {field.name: field.datatype for field in signature.outputs}
+        self._text = {field.name for field in signature.outputs if field.datatype == "BYTES"}
+        self._openings: dict[tuple[str, tuple[int, ...]], bytes] = {}
         self._bind = Binder(signature, text_only=text_only)
 
     def decode(self, body: bytes, header_length: int | None = None) -> Call:
@@ -91,37 +78,55 @@ class InferCodec:
             raise InvalidInput("invalid-json", f"the body is not an infer request: {str(error)[:300]}") from None
 
     def _call(self, request: _Request, binary: bytes, body: bytes) -> Call:
-        keys = 1 + (request.id is not None)
         tensors: Tensors = {}
-        at = 0
+        keys, at, usual = 1, 0, True
         for tensor in request.inputs:
-            if tensor.name in tensors:
-                raise InvalidInput("duplicate-input", f"input {tensor.name[:60]!r} is given twice")
-            if tensor.parameters is None:
-                keys += 4
-                tensors[tensor.name] = _from_json(tensor)
+            name = tensor.name
+            if name in tensors:
+                raise InvalidInput("duplicate-input", f"input {name[:60]!r} is given twice")
+            keys += 4
+            size = None
+            if tensor.parameters is not None:
+                size = tensor.parameters.get("binary_data_size")
+                keys += len(tensor.parameters) + bool(tensor.data)
+            if size is not None:
+                tensors[name] = _binary(tensor, size, binary[at:])
+                at += int(size)
+                usual = False
                 continue
-            keys += 4 + len(tensor.parameters) + bool(tensor.data)
-            size = tensor.parameters.get("binary_data_size")
-            if size is None:
-                tensors[tensor.name] = _from_json(tensor)
-                continue
-            tensors[tensor.name] = _binary(tensor, size, binary[at:])
-            at += int(size)
+            raw = bytes(tensor.data)
+            reader = self._usual.get(name)
+            array = None if reader is None else reader.read(tensor.datatype, tensor.shape, raw)
+            if array is None:
+                array, usual = tensor_of_json(name, tensor.datatype, tensor.shape, raw), False
+            tensors[name] = array
         if at != len(binary):
             raise InvalidInput(
                 "wrong-binary-size", f"{len(binary)} bytes follow the JSON, the inputs' binary_data_size add up to {at}"
             )
+        rows = self._rows_if_equal(tensors) if usual else 0
+        if not rows:
+            tensors, rows = self._bind(tensors)
+        call = Call(tensors, rows)
+        if request.id is not None:
+            call.id = request.id
+            keys += 1
         if request.parameters is not None:
+            call.parameters = request.parameters
             keys += 1 + len(request.parameters)
         if request.outputs is not None:
             keys += 1 + sum(1 if o.parameters is None else 2 + len(o.parameters) for o in request.outputs)
         refuse_duplicates(body, keys)
-        bound, rows = self._bind(tensors)
-        call = Call(inputs=bound, rows=rows, id=request.id, parameters=request.parameters)
         if request.outputs is not None or request.parameters is not None:
             self._select(call, request)
         return call
+
+    def _rows_if_equal(self, tensors: Tensors) -> int:
+        """The rows of inputs that were all read in their usual form, or 0 when the binder has to say what is wrong."""
+        if len(tensors) != len(self._inputs):
+            return 0
+        rows = {len(array) for array in tensors.values()}
+        return rows.pop() if len(rows) == 1 else 0
 
     def _select(self, call: Call, request: _Request) -> None:
         """Which outputs are asked for, and which of them leave as raw bytes."""
@@ -131,11 +136,11 @@ class InferCodec:
             return
         binary = set()
         for output in request.outputs:
-            if output.name not in self._outputs:
+            if output.name not in self._datatypes:
                 raise InvalidInput(
                     "unknown-output",
                     f"there is no output {output.name[:60]!r}",
-                    hint=f"this model gives {', '.join(sorted(self._outputs))}",
+                    hint=f"this model gives {', '.join(sorted(self._datatypes))}",
                 )
             if (output.parameters or {}).get("binary_data", everything):
                 binary.add(output.name)
@@ -154,31 +159,35 @@ class InferCodec:
         bound, rows = self._bind(
             {field.name: from_bytes(body, field.datatype, (1, *rest) if rest != field.shape else rest)}
         )
-        return Call(inputs=bound, rows=rows, binary=True)
+        return Call(bound, rows, binary=True)
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
         """The response body, and the length of its JSON part when raw tensors follow (else 0)."""
-        described: list[_Output] = []
+        parts = [self._head, b',"outputs":[' if call.id is None else b',"id":%b,"outputs":[' % _encode(call.id)]
         blocks: list[bytes] = []
         for name in call.outputs or outputs:
             array = outputs[name]
+            parts.append(self._openings.get((name, array.shape)) or self._opening(name, array.shape))
             if call.binary and (call.binary is True or name in call.binary):
-                block = to_bytes(array)
-                blocks.append(block)
-                described.append(
-                    _Output(name, datatype_of(array), array.shape, parameters={"binary_data_size": len(block)})
-                )
+                blocks.append(to_bytes(array))
+                parts.append(b'"parameters":{"binary_data_size":%d}},' % len(blocks[-1]))
             else:
-                described.append(_Output(name, datatype_of(array), array.shape, json_values(name, array)))
-        head = _encode(_Response(self._name, self._version, described, call.id))
+                parts.append(
+                    b'"data":%b},' % _encode(json_values(array) if name not in self._text else text_values(name, array))
+                )
+        # The last output's comma goes: a signature has at least one output.
+        parts[-1] = parts[-1][:-1]
+        parts.append(b"]}")
+        head = b"".join(parts)
         return (b"".join((head, *blocks)), len(head)) if blocks else (head, 0)
 
-
-def _from_json(tensor: _Input) -> Array:
-    raw = bytes(tensor.data)
-    if not raw:
-        raise InvalidInput("missing-data", f"input {tensor.name!r} has neither data nor binary_data_size")
-    return tensor_of_json(tensor.name, tensor.datatype, tensor.shape, raw)
+    def _opening(self, name: str, shape: tuple[int, ...]) -> bytes:
+        """The text before an output's values. It is the same for most answers, so it is kept; shapes are bounded."""
+        if len(self._openings) >= _MOST_OPENINGS:
+            self._openings.clear()
+        opening = _encode({"name": name, "datatype": self._datatypes[name], "shape": shape})[:-1] + b","
+        self._openings[name, shape] = opening
+        return opening
 
 
 def _binary(tensor: _Input, size: Parameter, rest: bytes) -> Array:

@@ -15,61 +15,80 @@ import numpy as np
 import simdjson
 
 from penstock.core.errors import InvalidInput
-from penstock.core.tensors import Array, dtype_of
+from penstock.core.tensors import DTYPES, Array, dtype_of
 
 _parse: Any = simdjson.Parser().parse
 # A parser keeps a buffer as large as the largest text it ever read; larger texts get one of their own.
-_LARGE = 2**20
-_BUFFERS = {"f": ("d", np.dtype(np.float64)), "i": ("i", np.dtype(np.int64)), "u": ("u", np.dtype(np.uint64))}
+LARGE_BYTES = 2**20
+_MOST_ELEMENTS = 2**40
+# What simdjson can fill a buffer with, by the kind of the datatype.
+_WIDE = {"f": ("d", DTYPES["FP64"]), "i": ("i", DTYPES["INT64"]), "u": ("u", DTYPES["UINT64"])}
+_BUFFERS = {datatype: _WIDE[dtype.kind] for datatype, dtype in DTYPES.items() if dtype.kind in _WIDE}
 
 
 def tensor_of_json(name: str, datatype: str, shape: Sequence[int], raw: bytes) -> Array:
     """The tensor whose `data` is the JSON text `raw`, flat or nested like `shape`.
 
-    Raises InvalidInput for a wrong count, a ragged nest, a value out of the datatype's range or of another type.
-    Integers keep every bit. Floats are read as FP64 and then rounded once to the datatype.
+    Raises InvalidInput for a wrong count, a ragged nest, an integer out of range or a value of another type. Integers
+    keep every bit. Floats are read as FP64 and rounded once; one beyond the datatype's range becomes infinite, which
+    `Binder` refuses like any other infinite value.
     """
+    if not raw:
+        raise InvalidInput("missing-data", f"input {name!r} has neither data nor binary_data_size")
     dtype = dtype_of(datatype)
-    check_shape(name, shape)
-    if dtype.kind in _BUFFERS and raw[:1] == b"[" and (raw.find(b"[", 1) < 0 or _is_regular(raw, shape)):
-        letter, wide = _BUFFERS[dtype.kind]
+    count = check_shape(name, shape)
+    buffer = _BUFFERS.get(datatype)
+    if buffer is not None and raw.startswith(b"[") and (raw.find(b"[", 1) < 0 or _is_regular(raw, shape)):
+        letter, wide = buffer
         try:
-            parse: Any = _parse if len(raw) < _LARGE else simdjson.Parser().parse
-            flat = np.frombuffer(parse(raw).as_buffer(of_type=letter), wide)
+            parse: Any = _parse if len(raw) < LARGE_BYTES else simdjson.Parser().parse
+            flat: Array = np.frombuffer(parse(raw).as_buffer(of_type=letter), wide)
         except (ValueError, TypeError, RuntimeError):
             # null, true, a float among integers or an integer beyond 64 bits: the slow path knows and says which.
             pass
         else:
-            if flat.size != math.prod(shape):
-                raise _wrong_count(name, shape, flat.size)
-            return _narrow(name, datatype, flat, dtype).reshape(shape)
+            if len(flat) != count:
+                raise _wrong_count(name, shape, len(flat))
+            if wide is not dtype:
+                flat = _narrow(name, datatype, flat, dtype)
+            return flat.reshape(shape)
     return _slowly(name, datatype, shape, raw, dtype)
 
 
-def json_values(name: str, array: Array) -> list[Any]:
-    """An output's values for JSON, flat and row-major; a non-finite float leaves as null.
+def buffer_of(datatype: str) -> tuple[str, np.dtype[np.generic]]:
+    """What simdjson fills a buffer with for a numeric datatype: its letter, and the numpy dtype of that buffer."""
+    return _BUFFERS[datatype]
+
+
+def json_values(array: Array) -> list[Any]:
+    """A numeric output's values for JSON, flat and row-major; a non-finite float leaves as null."""
+    values: list[Any] = array.tolist() if array.ndim == 1 else array.ravel().tolist()
+    return values
+
+
+def text_values(name: str, array: Array) -> list[Any]:
+    """A BYTES output's values for JSON, flat and row-major.
 
     Raises InvalidInput where bytes are not text: JSON cannot carry them, and base64 would be taken for the value.
     """
-    values: list[Any] = array.ravel().tolist()
-    if array.dtype.kind in "OS" and any(type(value) is bytes for value in values):
+    values = json_values(array)
+    if any(type(value) is bytes for value in values):
         raise InvalidInput(
             "not-text", f"output {name!r} has bytes that are not UTF-8 text", hint="ask for it as binary data"
         )
     return values
 
 
-def check_shape(name: str, shape: Sequence[int]) -> None:
-    """Refuse a negative dimension, and counts that no message could carry."""
+def check_shape(name: str, shape: Sequence[int]) -> int:
+    """The number of elements; refuses a negative dimension, and a count that no message could carry."""
+    count = 1
     for size in shape:
         if size < 0:
-            raise InvalidInput(
-                "wrong-shape", f"input {name!r} has shape {list(shape)}; a request's dimensions are not negative"
-            )
-    if math.prod(shape) > 2**40:
-        raise InvalidInput(
-            "wrong-shape", f"input {name!r} has shape {list(shape)}, more elements than any message holds"
-        )
+            raise InvalidInput("wrong-shape", f"input {name!r} has shape {list(shape)}; no dimension may be negative")
+        count *= size
+    if count > _MOST_ELEMENTS:
+        raise InvalidInput("wrong-shape", f"input {name!r} has shape {list(shape)}, more than any message holds")
+    return count
 
 
 def _is_regular(raw: bytes, shape: Sequence[int]) -> bool:
@@ -87,14 +106,8 @@ def _is_regular(raw: bytes, shape: Sequence[int]) -> bool:
 
 
 def _narrow(name: str, datatype: str, flat: Array, dtype: np.dtype[np.generic]) -> Array:
-    if flat.dtype == dtype:
-        return flat
     if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            cast = flat.astype(dtype)
-        if not math.isfinite(float(np.add.reduce(cast))) and bool(np.isinf(cast).any()):
-            raise InvalidInput("invalid-value", f"input {name!r} has a value beyond the range of {datatype}")
-        return cast
+        return flat.astype(dtype)
     info = np.iinfo(dtype)  # type: ignore[type-var]
     if flat.size and (int(flat.max()) > info.max or int(flat.min()) < info.min):
         raise InvalidInput("invalid-value", f"input {name!r} has a value beyond the range of {datatype}")
@@ -118,7 +131,7 @@ def _slowly(name: str, datatype: str, shape: Sequence[int], raw: bytes, dtype: n
     if len(flat) != math.prod(shape):
         raise _wrong_count(name, shape, len(flat))
     check = _CHECKS[dtype.kind]
-    out = np.empty(len(flat), dtype if dtype.kind in "bO" else _BUFFERS[dtype.kind][1])
+    out = np.empty(len(flat), dtype if dtype.kind in "bO" else _BUFFERS[datatype][1])
     try:
         out[:] = [check(value) for value in flat]
     except (TypeError, OverflowError):
@@ -126,8 +139,6 @@ def _slowly(name: str, datatype: str, shape: Sequence[int], raw: bytes, dtype: n
         raise InvalidInput(
             "invalid-value", f"input {name!r} has {str(wrong)[:60]!r}, which is not {datatype}"
         ) from None
-    if dtype.kind == "f" and bool(np.isinf(out).any()):
-        raise InvalidInput("invalid-value", f"input {name!r} has a value beyond the range of {datatype}")
     return (out if dtype.kind in "bO" else _narrow(name, datatype, out, dtype)).reshape(shape)
 
 

@@ -20,7 +20,7 @@ from penstock.core.errors import InvalidInput, PenstockError, TooLarge, Unavaila
 from penstock.protocols.problems import body_of, headers_of, status_of
 from penstock.serving.http.message import JSON, Reply, Request, render
 
-Answer = Callable[[Request], Coroutine[Any, Any, Reply]]
+Answer = Callable[[Request], Reply | Coroutine[Any, None, Reply]]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -43,6 +43,7 @@ class Door:
         self.limits = limits
         self.clock = clock
         self.body_limit = body_limit
+        self.smallest_body_limit = 0
         self.connections: set[Connection] = set()
         self.draining = False
         self.emptied = asyncio.Event()
@@ -71,43 +72,45 @@ class Door:
             self.emptied.set()
 
 
-class _Slot:
-    """One reply that is owed."""
+class _Exchange(msgspec.Struct, gc=False, eq=False):
+    """One request that is being answered: a reply that is owed."""
 
-    __slots__ = ("close", "data")
+    connection: Connection
+    close: bool
+    data: bytes | None = None
+    coroutine: Coroutine[Any, None, Reply] | None = None
 
-    def __init__(self, close: bool) -> None:
-        self.close = close
-        self.data: bytes | None = None
+    def step(self, waited: object = None) -> None:
+        """Run the request's coroutine until it waits for a batch; the batch calls this again.
+
+        Whatever it awaits needs only `add_done_callback` and an `__await__` that yields itself, as `Pending` has.
+        """
+        try:
+            waits = self.coroutine.send(None)  # type: ignore[union-attr]
+        except StopIteration as end:
+            self.coroutine = None
+            self.connection.reply(self, end.value)
+        else:
+            waits.add_done_callback(self.step)
 
 
 class Connection(asyncio.Protocol):
     """See the module. `_since` is when the state the client is in began: idle, or sending a request."""
 
+    # fmt: off
     __slots__ = (
-        "_body",
-        "_body_size",
-        "_closing",
-        "_door",
-        "_head_size",
-        "_headers",
-        "_max_body",
-        "_owed",
-        "_parser",
-        "_paused",
-        "_receiving",
-        "_refused",
-        "_since",
-        "_transport",
-        "_url",
-    )  # fmt: skip
+        "_body", "_body_size", "_closing", "_door", "_head_size", "_headers", "_max_body", "_owed", "_parser",
+        "_paused", "_receiving", "_refused", "_since", "_stopped", "_transport", "_url",
+    )
+    # fmt: on
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._owed: deque[_Slot] = deque()
+        self._owed: deque[_Exchange] = deque()
         self._receiving = False
         self._closing = False
         self._paused = False
+        self._stopped = False
         self._refused: PenstockError | None = None
         self._since = door.clock()
         self._reset()
@@ -154,9 +157,21 @@ class Connection(asyncio.Protocol):
             )
         except httptools.HttpParserError as error:
             self._fail(InvalidInput("invalid-http", f"the request cannot be read: {error}"))
-        # A client may send a thousand requests without reading: stop reading until it took some replies.
-        if len(self._owed) >= self._door.limits.max_pipelined and not self._closing:
-            self._transport.pause_reading()
+        else:
+            limits = self._door.limits
+            if self._receiving:
+                self._grow_head(len(data), limits.max_head_bytes)
+            # A client may send a thousand requests without reading: stop reading until it took some replies.
+            if len(self._owed) >= limits.max_pipelined:
+                self._stop_reading()
+
+    def _grow_head(self, size: int, limit: int) -> None:
+        """Bound a head that does not end. What came with it counts, too: exactness would cost a call per header."""
+        if self._max_body:
+            return
+        self._head_size += size
+        if self._head_size > limit:
+            self._fail(TooLarge("head-too-large", f"the request's head is larger than {limit} bytes"))
 
     def eof_received(self) -> bool:
         """A client may close its sending side and still wait for answers."""
@@ -169,38 +184,39 @@ class Connection(asyncio.Protocol):
         """The client does not read: take nothing more from it until it does."""
         self._paused = True
         self._since = self._door.clock()
-        self._transport.pause_reading()
+        self._stop_reading()
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._paused = False
-        self._resume()
+        if self._stopped and self._refused is None and not self._closing:
+            self._stopped = False
+            self._transport.resume_reading()
 
     # ---- the parser's side
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
+    def on_url(self, url: bytes) -> None:
+        """Part of the request's target: a request has begun."""
+        self._url += url
         self._receiving = True
         self._since = self._door.clock()
 
-    def on_url(self, url: bytes) -> None:
-        """Part of the request's target."""
-        self._url += url
-        self._count_head(len(url))
-
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        self._count_head(len(name) + len(value) + 4)
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Judge the size before the body is read, and answer `Expect: 100-continue`."""
+        self._head_size = 0
         headers = self._headers
-        self._max_body = self._door.body_limit(self._url)
         length = headers.get(b"content-length")
-        if length is not None and int(length) > self._max_body:
-            raise self._too_large()
-        if headers.get(b"expect", b"").lower() == b"100-continue":
+        if length is None or int(length) > self._door.smallest_body_limit:
+            self._max_body = self._door.body_limit(self._url)
+            if length is not None and int(length) > self._max_body:
+                raise self._too_large()
+        else:
+            self._max_body = self._door.smallest_body_limit
+        if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -213,59 +229,61 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """The request is whole: hand it to the flow."""
         self._receiving = False
-        parser = self._parser
-        slot = _Slot(not parser.should_keep_alive() or self._door.draining)
-        self._owed.append(slot)
+        door, parser = self._door, self._parser
+        exchange = _Exchange(self, door.draining or not parser.should_keep_alive())
+        self._owed.append(exchange)
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        request = Request(parser.get_method(), self._url, self._headers, body, self._door.clock())
+        request = Request(parser.get_method(), self._url, self._headers, body, door.clock())
         self._reset()
-        drive(self._door.answer(request), lambda reply: self._reply(slot, reply))
-
-    def _count_head(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > self._door.limits.max_head_bytes:
-            raise TooLarge(
-                "head-too-large", f"the request's head is larger than {self._door.limits.max_head_bytes} bytes"
-            )
+        found = door.answer(request)
+        if isinstance(found, Reply):
+            self.reply(exchange, found)
+        else:
+            exchange.coroutine = found
+            exchange.step()
 
     def _too_large(self) -> TooLarge:
         return TooLarge("body-too-large", f"the body is larger than the {self._max_body} bytes this endpoint takes")
 
     # ---- replies
 
-    def _reply(self, slot: _Slot, reply: Reply) -> None:
-        slot.data = render(reply, slot.close)
-        if self._owed and self._owed[0] is slot:
+    def reply(self, exchange: _Exchange, reply: Reply) -> None:
+        """Take the reply of one request; it leaves when those before it have left."""
+        exchange.data = render(reply, exchange.close)
+        if self._owed and self._owed[0] is exchange:
             self._send_ready()
 
     def _send_ready(self) -> None:
+        if self._closing:
+            return
         owed = self._owed
         out: list[bytes] = []
-        close = False
-        while owed and owed[0].data is not None and not close:
-            slot = owed.popleft()
-            out.append(slot.data)
-            close = slot.close
-        if self._closing or not out:
-            return
+        while owed and owed[0].data is not None:
+            exchange = owed.popleft()
+            out.append(exchange.data)  # type: ignore[arg-type]
+            if exchange.close:
+                self._transport.write(b"".join(out))
+                self._close()
+                return
         self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if close:
-            self._close()
-        elif not owed and self._refused is not None:
-            self._refuse()
-        else:
-            self._since = self._door.clock()
-            if not self._paused:
-                self._resume()
+        self._since = self._door.clock()
+        if self._stopped:
+            if self._refused is not None:
+                if not owed:
+                    self._refuse()
+            elif not self._paused and len(owed) < self._door.limits.max_pipelined:
+                self._stopped = False
+                self._transport.resume_reading()
 
-    def _resume(self) -> None:
-        if not self._closing and len(self._owed) < self._door.limits.max_pipelined and not self._transport.is_reading():
-            self._transport.resume_reading()
+    def _stop_reading(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._transport.pause_reading()
 
     def _fail(self, error: PenstockError) -> None:
         """The rest of the stream cannot be trusted: answer what is owed, then this error, then close."""
         self._refused = error
-        self._transport.pause_reading()
+        self._stop_reading()
         if not self._owed:
             self._refuse()
 
@@ -300,16 +318,3 @@ class Connection(asyncio.Protocol):
             self._owed[-1].close = True
         elif not self._receiving:
             self._close()
-
-
-def drive(coroutine: Coroutine[Any, Any, Reply], done: Callable[[Reply], None]) -> None:
-    """Run a request's coroutine until it waits for a batch, go on when the batch is there, hand its reply to `done`.
-
-    Whatever it awaits needs only `add_done_callback` and an `__await__` that yields itself, as `Pending` has.
-    """
-    try:
-        waited = coroutine.send(None)
-    except StopIteration as end:
-        done(end.value)
-    else:
-        waited.add_done_callback(lambda _: drive(coroutine, done))
