@@ -173,7 +173,7 @@ def test_measurements_however_large_are_kept_and_are_outside_the_digest(registry
 def test_a_pickle_waiver_is_in_the_record_and_in_the_audit_log(registry, make_bundle):
     waiver = Waiver(reason="trained by us ✓", file_sha256="sha256:" + "1" * 64)
     assert registry.register(make_bundle(waiver=waiver)).waiver == waiver
-    waived = [event for event in registry.events() if event.action == "pickle.waived"]
+    waived = [event for event in registry.events() if event.action == "waiver.given"]
     assert [(event.subject, event.after) for event in waived] == [(f"{NAME}/1", msgspec.to_builtins(waiver))]
 
 
@@ -287,7 +287,7 @@ def test_a_lost_archive_is_put_back_by_registering_again(registry, make_bundle, 
     assert again.ref == version.ref
     assert again.blob != version.blob, "the measurements beside it changed"
     assert registry.fetch(again, tmp_path / "cache").digest == bundle.digest
-    assert registry.events()[-1].action == "artifact.replaced"
+    assert registry.events()[-1].action == "version.stored"
 
 
 def test_garbage_is_what_no_version_names(registry, make_bundle, tmp_path, artifacts):

@@ -74,8 +74,8 @@ def read_events(connection: Connection, *, after: int = 0, limit: int | None = N
 
 
 def _event(row: Row[Any]) -> Event:
-    fields = dict(row._mapping)
-    return Event(**{**fields, "before": msgspec.json.decode(row.before), "after": msgspec.json.decode(row.after)})
+    decoded = {"before": msgspec.json.decode(row.before), "after": msgspec.json.decode(row.after)}
+    return Event(**{**row._mapping, **decoded})
 
 
 def verify(connection: Connection, expected: str = "") -> Verification:
@@ -86,12 +86,13 @@ def verify(connection: Connection, expected: str = "") -> Verification:
     """
     seq, previous, seen = 0, GENESIS, not expected
     query = select(audit_events).order_by(audit_events.c.seq).execution_options(yield_per=1000)
-    for row in connection.execute(query):
-        problem = _problem(row, seq + 1, previous)
-        if problem:
-            return Verification(events=seq, head=previous, broken_at=seq + 1, problem=problem)
-        seq, previous = row.seq, row.hash
-        seen = seen or row.hash == expected
+    with connection.execute(query) as rows:
+        for row in rows:
+            problem = _problem(row, seq + 1, previous)
+            if problem:
+                return Verification(events=seq, head=previous, broken_at=seq + 1, problem=problem)
+            seq, previous = row.seq, row.hash
+            seen = seen or row.hash == expected
     head = connection.execute(select(audit_head.c.seq, audit_head.c.hash)).one_or_none()
     problem = ""
     if head is None or (head.seq, head.hash) != (seq, previous):

@@ -68,14 +68,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a walk over the audit log: whole when `broken_at` is None, else the first broken event."""
+    """The outcome of a walk over the audit log.
+
+    `broken_at` is the first event at fault, `problem` what is wrong with it; `unrecorded` is a difference between the
+    tables and what a whole log tells. `head` is the hash of the last good event.
+    """
 
     events: int
     head: str
     broken_at: int | None = None
     problem: str = ""
+    unrecorded: str = ""
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was found broken."""
-        return self.broken_at is None
+        """Whether nothing was found wrong."""
+        return self.broken_at is None and not self.unrecorded

@@ -22,6 +22,7 @@ from penstock.registry.aliases import Expected
 from penstock.registry.audit import Change
 from penstock.registry.migrate import migrate
 from penstock.registry.records import Event, Model, Verification, Version
+from penstock.registry.replay import find_unrecorded
 from penstock.registry.texts import check_metrics, check_tags, check_text
 from penstock.storage.blobs import Blobs
 from penstock.storage.database import Database, open_database
@@ -33,25 +34,22 @@ _ATTEMPTS = 3
 class Registry:
     """Versions of models in a database, their bundles in a blob store; any number of processes may use both at once.
 
-    `actor` is who the audit log names; `scratch` is the folder for temporary files (None: the system's).
+    `actor` is who the audit log names.
     """
 
-    def __init__(self, database: Database, blobs: Blobs, *, actor: str, clock: Clock, scratch: Path | None) -> None:
+    def __init__(self, database: Database, blobs: Blobs, *, actor: str, clock: Clock) -> None:
         self._database = database
         self._blobs = blobs
         self._actor = check_text(actor, "actor", 256)
         self._clock = clock
-        self._scratch = scratch
 
     @classmethod
-    def open(
-        cls, database_url: str, blobs: Blobs, *, actor: str, clock: Clock = wall, scratch: Path | None = None
-    ) -> Self:
+    def open(cls, database_url: str, blobs: Blobs, *, actor: str, clock: Clock = wall) -> Self:
         """Open the database, creating or upgrading its tables; raises what `open_database` and `migrate` raise."""
         database = open_database(database_url)
         try:
             migrate(database)
-            return cls(database, blobs, actor=actor, clock=clock, scratch=scratch)
+            return cls(database, blobs, actor=actor, clock=clock)
         except BaseException:
             database.close()
             raise
@@ -86,7 +84,8 @@ class Registry:
         The archive is stored before the row that names it exists. A bundle that is registered under this name
         already keeps its number; tags, metrics and alias are applied to it.
         """
-        with self._temporary() as scratch:
+        with disk_errors(tempfile.gettempdir()), tempfile.TemporaryDirectory(prefix="penstock-") as folder:
+            scratch = Path(folder)
             if isinstance(source, Bundle):
                 bundle = verify_directory(source.directory, source.digest)
             else:
@@ -210,9 +209,13 @@ class Registry:
             return audit.read_events(connection, after=after, limit=limit)
 
     def verify_audit(self, expected: str = "") -> Verification:
-        """Walk the audit log's chain; with `expected`, one of its events must have this hash."""
+        """Walk the audit log's chain, then hold what it tells against the tables.
+
+        With `expected`, the hash of an event noted down earlier, one of the events must have it.
+        """
         with self._database.read() as connection:
-            return audit.verify(connection, expected)
+            walked = audit.verify(connection, expected)
+            return msgspec.structs.replace(walked, unrecorded=find_unrecorded(connection)) if walked.whole else walked
 
     # How
 
@@ -232,14 +235,6 @@ class Registry:
         check_text(reason, "reason")
         with self._database.write() as connection:
             yield Change(connection, actor=self._actor, time=timestamp(self._clock()), reason=reason)
-
-    @contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        with (
-            disk_errors("the temporary folder"),
-            tempfile.TemporaryDirectory(prefix="penstock-", dir=self._scratch) as path,
-        ):
-            yield Path(path)
 
     def _stored(self, bundle: Bundle, model: str, scratch: Path) -> str:
         with self._database.read() as connection:

@@ -84,16 +84,18 @@ def insert_version(change: Change, model: str, digest: str, blob: str, manifest:
         **created,
     }
     connection.execute(insert(versions).values(row))
-    change.record("version.registered", f"{model}/{number}", None, {"bundle": digest, "artifact": blob})
+    change.record(
+        "version.registered", f"{model}/{number}", None, {"bundle": digest, "artifact": blob, "retired": False}
+    )
     if manifest.waiver is not None:
-        change.record("pickle.waived", f"{model}/{number}", None, manifest.waiver)
+        change.record("waiver.given", f"{model}/{number}", None, manifest.waiver)
     return number
 
 
 def replace_blob(change: Change, row: Row[Any], blob: str) -> None:
     """Point a version whose archive was lost at a new archive of the same bundle."""
     change.connection.execute(update(versions).where(_at(versions, row.model, row.number)).values(blob=blob))
-    change.record("artifact.replaced", f"{row.model}/{row.number}", {"artifact": row.blob}, {"artifact": blob})
+    change.record("version.stored", f"{row.model}/{row.number}", {"artifact": row.blob}, {"artifact": blob})
 
 
 def set_retired(change: Change, model: str, number: int, retired: bool) -> None:
