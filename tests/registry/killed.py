@@ -67,4 +67,5 @@ def main() -> None:
     print(killed)
 
 
-main()
+if __name__ == "__main__":
+    main()

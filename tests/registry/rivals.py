@@ -34,4 +34,5 @@ def main() -> None:
     print(json.dumps({"numbers": numbers, "lost": lost}))
 
 
-main()
+if __name__ == "__main__":
+    main()
