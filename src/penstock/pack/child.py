@@ -58,7 +58,7 @@ class _Server:
 
     def convert(self, inputs: Tensors, meta: dict[str, Any]) -> Answer:
         forms, reason = self._original.convert()
-        models = {str(number): np.frombuffer(form.model, np.uint8) for number, form in enumerate(forms)}
+        models: Tensors = {str(number): np.frombuffer(form.model, np.uint8) for number, form in enumerate(forms)}
         about = [{"name": form.name, "converter": form.converter, "note": form.note} for form in forms]
         return models, {"forms": about, "reason": reason}
 

@@ -10,7 +10,8 @@ import numpy as np
 from penstock.bundle.manifest import Batching
 from penstock.core.errors import PenstockError
 from penstock.core.signature import Signature
-from penstock.core.tensors import Array, Tensors
+from penstock.core.tensors import Tensors
+from penstock.pack.arrays import Values
 
 RTOL, ATOL = 1e-4, 1e-5
 Run = Callable[[Tensors], Tensors]
@@ -61,7 +62,8 @@ def compare_answers(expected: Tensors, got: Tensors, signature: Signature) -> Co
     for name, want in expected.items():
         have = got.get(name)
         if have is None or have.shape != want.shape:
-            return total.plus(Comparison(problem=f"{name} has shape {list(np.shape(have))}, not {list(want.shape)}"))
+            shape = "nothing" if have is None else f"shape {list(have.shape)}"
+            return total.plus(Comparison(problem=f"{name} has {shape}, not shape {list(want.shape)}"))
         labels = want.dtype.kind != "f" or (name == "predictions" and signature.classes is not None)
         if labels and _sort(want) != _sort(have):
             return total.plus(Comparison(problem=f"{name} are {have.dtype}, not {want.dtype}"))
@@ -69,19 +71,19 @@ def compare_answers(expected: Tensors, got: Tensors, signature: Signature) -> Co
     return total
 
 
-def _sort(array: Array) -> str:
+def _sort(array: Values) -> str:
     return {"u": "i", "U": "O", "S": "O"}.get(array.dtype.kind, array.dtype.kind)
 
 
-def _tied(probabilities: Array | None) -> Array | None:
+def _tied(probabilities: Values | None) -> Values | None:
     if probabilities is None or probabilities.ndim != 2 or probabilities.shape[1] < 2:
         return None
     best = np.sort(probabilities.astype(np.float64), axis=1)[:, -2:]
-    tied: Array = best[:, 1] - best[:, 0] <= ATOL + RTOL * np.abs(best[:, 1])
+    tied: Values = best[:, 1] - best[:, 0] <= ATOL + RTOL * np.abs(best[:, 1])
     return tied
 
 
-def _labels(want: Array, have: Array, tied: Array | None) -> Comparison:
+def _labels(want: Values, have: Values, tied: Values | None) -> Comparison:
     differ = np.asarray(want != have, np.bool_)
     if want.dtype.kind == "f":
         differ &= ~(np.isnan(want) & np.isnan(have))
@@ -89,7 +91,7 @@ def _labels(want: Array, have: Array, tied: Array | None) -> Comparison:
     return Comparison(labels_equal=not bool((differ & ~undecided).any()), ties=int(undecided.sum()))
 
 
-def _scores(want: Array, have: Array) -> Comparison:
+def _scores(want: Values, have: Values) -> Comparison:
     wide, other = want.astype(np.float64), have.astype(np.float64)
     close = np.isclose(other, wide, rtol=RTOL, atol=ATOL, equal_nan=True)
     finite = np.isfinite(wide) & np.isfinite(other)
@@ -97,7 +99,7 @@ def _scores(want: Array, have: Array) -> Comparison:
     return Comparison(scores_equal=bool(close.all()), largest_difference=largest)
 
 
-def take(tensors: Tensors, rows: Array | slice) -> Tensors:
+def take(tensors: Tensors, rows: Values | slice) -> Tensors:
     """These rows of every tensor."""
     return {name: array[rows] for name, array in tensors.items()}
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from penstock.core.signature import Field, Signature
-from penstock.core.tensors import DTYPES, Array, Tensors
+from penstock.core.tensors import DTYPES, Tensors
+from penstock.pack.arrays import Values
 from penstock.pack.sample import Sample
 
 ROWS = 32
@@ -37,7 +38,7 @@ def golden_rows(sample: Sample, fields: tuple[Field, ...], seed: int) -> tuple[T
     return {name: array[chosen] for name, array in inputs.items()}, False
 
 
-def _in_sample(inputs: Tensors, sample: Sample) -> Array:
+def _in_sample(inputs: Tensors, sample: Sample) -> Values:
     known = set(_keys(sample.inputs))
     return np.array([key in known for key in _keys(inputs)], np.bool_)
 
@@ -48,13 +49,13 @@ def _keys(tensors: Tensors) -> list[Any]:
     return [tuple(str(value) for column in columns for value in column[row]) for row in range(len(columns[0]))]
 
 
-def _moved(field: Field, values: Array, rng: np.random.Generator) -> Array:
+def _moved(field: Field, values: Values, rng: np.random.Generator) -> Values:
     if field.categories is not None or values.dtype.kind != "f":
         return values
     return (values * rng.uniform(0.9, 1.1, values.shape)).astype(values.dtype)
 
 
-def invented(field: Field, values: Array, rows: int, rng: np.random.Generator) -> Array:
+def invented(field: Field, values: Values, rows: int, rng: np.random.Generator) -> Values:
     """Values for a sensitive column: none that the sample holds, where the model leaves a choice.
 
     A category of a closed column comes from the model's own list, since it takes no other. Numbers come from the
@@ -78,19 +79,19 @@ def invented(field: Field, values: Array, rows: int, rng: np.random.Generator) -
     return _free_integers(values, low, rows, rng)
 
 
-def _unlike(values: Array, made: Array) -> Array:
+def _unlike(values: Values, made: Values) -> Values:
     out = made.astype(values.dtype)
     while (same := np.isin(out, values)).any():
         out[same] = np.nextafter(out[same], np.array(np.inf, values.dtype))
     return out
 
 
-def _free_integers(values: Array, low: float, rows: int, rng: np.random.Generator) -> Array:
+def _free_integers(values: Values, low: float, rows: int, rng: np.random.Generator) -> Values:
     taken = set(values.ravel().tolist())
     limits = np.iinfo(values.dtype)
     near = range(max(int(low), limits.min), min(int(low) + len(taken) + 8, limits.max) + 1)
     free = [number for number in near if number not in taken]
-    out: Array = rng.choice(np.array(free or [0], values.dtype), (rows, *values.shape[1:]))
+    out: Values = rng.choice(np.array(free or [0], values.dtype), (rows, *values.shape[1:]))
     return out
 
 
@@ -115,7 +116,7 @@ def _shape(field: Field, rows: int, batched: bool) -> tuple[int, ...]:
     return tuple(size if size >= 0 else (first if axis == 0 else 4) for axis, size in enumerate(field.shape))
 
 
-def _synthetic(field: Field, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+def _synthetic(field: Field, shape: tuple[int, ...], rng: np.random.Generator) -> Values:
     dtype = DTYPES[field.datatype]
     if dtype.kind == "f":
         return rng.standard_normal(shape).astype(dtype)
@@ -125,5 +126,5 @@ def _synthetic(field: Field, shape: tuple[int, ...], rng: np.random.Generator) -
         # Small and not negative: such numbers are mostly indices and lengths.
         return rng.integers(0, 4, shape).astype(dtype)
     texts = np.array([f"text-{number}" for number in range(8)], object)
-    out: Array = texts[rng.integers(0, len(texts), shape)]
+    out: Values = texts[rng.integers(0, len(texts), shape)]
     return out

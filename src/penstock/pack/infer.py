@@ -10,7 +10,8 @@ import numpy as np
 
 from penstock.core.errors import InvalidInput, ModelFailed, PenstockError
 from penstock.core.signature import Field, Scalar, Signature
-from penstock.core.tensors import Array, Tensors, datatype_of
+from penstock.core.tensors import Tensors, datatype_of
+from penstock.pack.arrays import Values
 from penstock.pack.original import Description
 from penstock.pack.sample import Sample
 
@@ -103,7 +104,7 @@ def _outputs(description: Description, answers: Tensors) -> Tensors:
     }
 
 
-def _output(name: str, array: Array, rows: int) -> Field:
+def _output(name: str, array: Values, rows: int) -> Field:
     array = np.asarray(array)
     if array.ndim == 2 and array.shape[1] == 1 and name == "predictions":
         array = array[:, 0]
@@ -134,7 +135,7 @@ def _closed(field: Field, sample: Sample, draft: Signature, description: Descrip
 
 
 def _all_categories(
-    field: Field, values: Array, learned: tuple[Scalar, ...], closed: bool
+    field: Field, values: Values, learned: tuple[Scalar, ...], closed: bool
 ) -> tuple[Scalar, ...] | None:
     if not closed:
         return field.categories
@@ -142,7 +143,7 @@ def _all_categories(
     return learned or field.categories or tuple(sorted({v for v in values.tolist() if v is not None and v == v}))
 
 
-def unseen_value(field: Field, values: Array) -> Any:
+def unseen_value(field: Field, values: Values) -> Any:
     """A value of the field's datatype that is none of its categories."""
     if field.datatype == "BYTES":
         return UNSEEN_TEXT

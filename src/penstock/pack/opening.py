@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -67,20 +68,50 @@ def open_file(path: Path, artifact: Artifact) -> Any:
 
 
 def files_beside(path: Path, artifact: Artifact, assets: str) -> dict[str, Path]:
-    """The files that belong to a Python class, by their place in the bundle beside its source.
+    """The files that belong to a model, by their place in the bundle beside it: assets of a class, data of a graph.
 
-    Raises NotFound for a missing folder, Refused for a link in it: what it leads to would change with the machine.
+    Raises NotFound for a missing folder or file, Refused for one that is a link or lies elsewhere: what it leads to
+    would change with the machine.
     """
+    if artifact.runtime == "onnx" and not assets:
+        return {name: _plain_file(path.parent, name) for name in _external_data(path)}
     if not assets:
         return {}
     folder = Path(assets)
     if artifact.runtime != "python" or not folder.is_dir():
         raise NotFound("unknown-file", f"there is no folder {assets}, or the model is no Python class to need one")
-    found = {}
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        if file.is_symlink():
-            raise Refused("unsafe-archive", f"{file} is a link", hint="copy the file into the folder")
-        if file.is_file() and "__pycache__" not in file.parts and file.resolve() != path.resolve():
-            found[check_member_name(name)] = file
-    return found
+    names = [file.relative_to(folder).as_posix() for file in sorted(folder.rglob("*")) if not file.is_dir()]
+    return {
+        name: _plain_file(folder, name)
+        for name in names
+        if "__pycache__" not in name.split("/") and (folder / name).resolve() != path.resolve()
+    }
+
+
+def _plain_file(folder: Path, name: str) -> Path:
+    file = folder / check_member_name(name)
+    if any(part.is_symlink() for part in (file, *file.parents) if part != folder and folder in part.parents):
+        raise Refused("unsafe-archive", f"{file} is a link", hint="copy the file into the folder")
+    if not file.is_file():
+        raise NotFound("unknown-file", f"the model needs {file}, which is not there")
+    return file
+
+
+def _external_data(path: Path) -> list[str]:
+    """The files in which a large graph keeps its weights."""
+    import onnx
+
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except Exception as error:  # protobuf's own error class has no typed import, and means only this
+        raise InvalidInput("damaged-model", f"{path.name} is no ONNX file: {str(error)[:200]}") from None
+    entries = [entry for tensor in _tensors(graph) for entry in tensor.external_data]
+    return sorted({entry.value for entry in entries if entry.key == "location"})
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)

@@ -12,13 +12,15 @@ import numpy as np
 from penstock.bundle.manifest import Artifact, Evidence
 from penstock.core.errors import PenstockError
 from penstock.core.signature import Field, Signature
-from penstock.core.tensors import Array, Tensors, datatype_of
+from penstock.core.tensors import Tensors, datatype_of
+from penstock.pack.arrays import Values
 from penstock.pack.convert import Candidate
 from penstock.pack.convert.values import MISSING_TEXT
 from penstock.pack.equivalence import Comparison, Run, compare_answers, join, take
 from penstock.pack.estimator import best_seconds
 from penstock.pack.original import Original
 from penstock.pack.perturb import perturbed
+from penstock.pack.question import Question, golden_calls
 from penstock.pack.sample import Sample
 from penstock.runtime.frameworks import onnx as onnx_framework
 
@@ -71,13 +73,14 @@ class Trial(msgspec.Struct, frozen=True):
         return [answers for _, answers in (*self.sample, *self.perturbed)]
 
 
-def optimise(
-    original: Original, artifact: Artifact, signature: Signature, sample: Sample, root: Path, seed: int
-) -> Served:
+def optimise(original: Original, artifact: Artifact, question: Question, root: Path) -> Served:
     """Choose the served form and prove it; the ONNX form is written below `root`, the bundle's folder."""
-    original.bind(signature, {**sample.options, **original.description.options})
-    trial = make_trial(original.run, sample, signature, seed)
+    signature, sample = question.signature, question.sample
+    if sample is None or original.description.declared is not None:
+        return _as_given(original, artifact, question)
     options = {**artifact.options, **sample.options, **original.description.options}
+    original.bind(signature, options)
+    trial = make_trial(original.run, sample, signature, question.seed)
     if _labels_are_best_scores(trial.answers, signature):
         options["derive_predictions"] = True
     artifact = msgspec.structs.replace(artifact, options=options)
@@ -89,13 +92,30 @@ def optimise(
         if served is not None:
             return msgspec.structs.replace(served, original=artifact)
     original.bind(signature, options)
-    rows = sum(len(next(iter(inputs.values()))) for inputs, _ in trial.sample)
     return Served(
         original=artifact,
         artifact=artifact,
         signature=signature,
-        evidence=Evidence(converted=False, reason=reason, rows_compared=rows if forms else 0),
+        evidence=Evidence(converted=False, reason=reason),
         timings=_timings(before, before),
+        run=original.run,
+        close=lambda: None,
+    )
+
+
+def _as_given(original: Original, artifact: Artifact, question: Question) -> Served:
+    """A graph is served as it is; what it was compiled from is not known here, so there is nothing to compare."""
+    signature = question.signature
+    original.bind(signature, {})
+    calls, _ = golden_calls(question, original.run)
+    several = {rows: _rows(calls[0].inputs, rows) for rows in (1, 64)} if signature.batched else {1: calls[0].inputs}
+    seconds = {rows: original.seconds(inputs) for rows, inputs in several.items()}
+    return Served(
+        original=artifact,
+        artifact=artifact,
+        signature=signature,
+        evidence=Evidence(converted=False, reason="the model was given as ONNX"),
+        timings=_timings(seconds, seconds),
         run=original.run,
         close=lambda: None,
     )
@@ -132,7 +152,7 @@ def _labels_are_best_scores(answers: list[Tensors], signature: Signature) -> boo
     """Whether `predict` is the arg-max of `predict_proba` everywhere, so that one of the two suffices."""
     if signature.classes is None or not all("probabilities" in answer for answer in answers):
         return False
-    classes: Array = np.empty(len(signature.classes), object)
+    classes: Values = np.empty(len(signature.classes), object)
     classes[:] = signature.classes
     return all(
         bool((classes[answer["probabilities"].argmax(axis=1)] == answer["predictions"].astype(object)).all())

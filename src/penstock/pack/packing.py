@@ -11,26 +11,24 @@ from typing import Any
 import msgspec
 
 from penstock.bundle.bundle import SUFFIX, Bundle, save_bundle, seal
-from penstock.bundle.manifest import FORMAT, MEASUREMENTS, Artifact, Manifest, Waiver
+from penstock.bundle.manifest import FORMAT, MEASUREMENTS, Artifact, Batching, Manifest, Waiver
 from penstock.bundle.profile import write_profile
 from penstock.core.digest import canonical_json, digest_of_file
-from penstock.core.errors import Conflict, InvalidInput, Refused, Unavailable
+from penstock.core.errors import Conflict, Refused, Unavailable
+from penstock.core.tensors import Tensors
 from penstock.pack.choices import Choices, make_choices
 from penstock.pack.convert import uses_builtin_operators
 from penstock.pack.environment import write_environment
 from penstock.pack.equivalence import join, prove_batching, take
 from penstock.pack.estimator import EstimatorOriginal
-from penstock.pack.golden_rows import golden_rows
-from penstock.pack.infer import fit_sample, infer_signature
 from penstock.pack.lineage import lineage_of
 from penstock.pack.opening import artifact_of, files_beside
 from penstock.pack.optimise import Served, Timing, optimise
 from penstock.pack.original import Description, Original
 from penstock.pack.profiling import profile_of
-from penstock.pack.recording import answerable, check_original, record
+from penstock.pack.question import Question, ask_estimator, ask_graph, golden_calls
+from penstock.pack.recording import check_original, record
 from penstock.pack.remote import RemoteOriginal
-from penstock.pack.sample import read_sample
-from penstock.runtime.golden import GoldenCall
 
 PROFILE = "profile.json"
 _BATCH_ROWS = 64
@@ -117,28 +115,24 @@ def _bundle(
     original: Original, waiver: Waiver | None, data: Any, choices: Choices, root: Path, tell: Progress
 ) -> tuple[Bundle, tuple[Timing, ...]]:
     about = original.description
-    if data is None:
-        raise InvalidInput("sample-missing", "this kind of model needs a sample", hint="give --sample with some rows")
     tell("reading the sample")
-    sample = fit_sample(read_sample(data, target=choices.target, dtypes=choices.dtypes), about, choices.sensitive)
-    digest = sample.digest()
-    seed = int(digest[-12:], 16)
-    signature = infer_signature(sample, about, original.probe)
     artifact = original.store(root)
+    if about.declared is None:
+        question = ask_estimator(original, data, choices)
+    else:
+        question = ask_graph(original, about.declared, root / artifact.path, data, choices)
     tell("converting, comparing and timing")
-    served = optimise(original, artifact, signature, sample, root, seed)
+    served = optimise(original, artifact, question, root)
     try:
         tell("proving that rows may be batched")
-        batching = prove_batching(served.run, take(sample.inputs, slice(0, _BATCH_ROWS)), seed)
+        calls, synthetic = golden_calls(question, served.run)
+        batching = _batching(served, question, calls[0].inputs)
         tell("recording golden rows")
-        rows, synthetic = golden_rows(sample, served.signature.inputs, seed)
-        call = GoldenCall(*answerable(served.run, rows))
-        golden = record(root, served.artifact, served.signature, [call], synthetic=synthetic)
+        golden = record(root, served.artifact, served.signature, calls, synthetic=synthetic)
         check_original(root, served.original, served.artifact, served.signature)
-        outputs = join(served.run(take(sample.inputs, slice(at, at + 1000))) for at in range(0, sample.rows, 1000))
+        profiled = _profile(root, served, question)
     finally:
         served.close()
-    write_profile(profile_of(served.signature, sample.inputs, outputs, sample.target), root / PROFILE)
     tell("locking the environment")
     draft = Manifest(
         format=FORMAT,
@@ -153,13 +147,30 @@ def _bundle(
         batching=batching,
         golden=golden,
         environment=write_environment(root, _needed(about, served), vendor=choices.vendor),
-        profile=PROFILE,
-        lineage=lineage_of(about, choices, digest),
+        profile=PROFILE if profiled else "",
+        lineage=lineage_of(about, choices, question.data_digest),
         waiver=_used(waiver, root, artifact),
         licence=choices.licence,
     )
     (root / MEASUREMENTS).write_bytes(canonical_json({"format": 1, "timings": served.timings}))
     return seal(root, draft), served.timings
+
+
+def _batching(served: Served, question: Question, golden: Tensors) -> Batching:
+    if not served.signature.batched:
+        return Batching(allowed=False, reason="the model has no variable first axis")
+    rows = take(question.sample.inputs, slice(0, _BATCH_ROWS)) if question.sample else golden
+    return prove_batching(served.run, rows, question.seed)
+
+
+def _profile(root: Path, served: Served, question: Question) -> bool:
+    """Write the reference profile; there is none without rows to look at."""
+    sample = question.sample
+    if sample is None or not served.signature.batched:
+        return False
+    outputs = join(served.run(take(sample.inputs, slice(at, at + 1000))) for at in range(0, sample.rows, 1000))
+    write_profile(profile_of(served.signature, sample.inputs, outputs, sample.target), root / PROFILE)
+    return True
 
 
 def _builtin(root: Path, served: Artifact) -> bool:

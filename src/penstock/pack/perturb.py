@@ -6,10 +6,13 @@ only where it is open. Seeded, so that packing twice compares the same rows.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from penstock.core.signature import Field
-from penstock.core.tensors import Array, Tensors
+from penstock.core.tensors import Tensors
+from penstock.pack.arrays import Values
 from penstock.pack.infer import unseen_value
 from penstock.pack.sample import Sample
 
@@ -34,26 +37,29 @@ def perturbed(sample: Sample, fields: tuple[Field, ...], seed: int) -> dict[str,
     return blocks
 
 
-def _same(a: Array, b: Array) -> bool:
+def _same(a: Values, b: Values) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
 
 
-def _jitter(field: Field, values: Array, rows: Array, rng: np.random.Generator) -> Array:
+def _jitter(field: Field, values: Values, rows: Values, rng: np.random.Generator) -> Values:
     """Numbers moved by a tenth of their spread, categories exchanged between rows."""
     if field.categories is not None or values.dtype.kind in "Ob":
-        return values[rng.permutation(rows)]
+        exchanged: Values = values[rng.permutation(rows)]
+        return exchanged
     spread = 0.1 * _spread(values)
-    return _cast(values[rows].astype(np.float64) + rng.normal(0.0, spread, values[rows].shape), values.dtype)
+    moved: Values = values[rows].astype(np.float64) + rng.normal(0.0, spread, values[rows].shape)
+    return _cast(moved, values.dtype)
 
 
-def _spread(values: Array) -> Array:
+def _spread(values: Values) -> Values:
     with np.errstate(all="ignore"):
         finite = np.where(np.isfinite(values.astype(np.float64)), values.astype(np.float64), np.nan)
         spread = np.nan_to_num(np.nanstd(np.ma.masked_invalid(finite).filled(0.0), axis=0), nan=0.0, posinf=1.0)
-    return np.where(spread > 0, np.minimum(spread, 1e150), 1.0)
+    out: Values = np.where(spread > 0, np.minimum(spread, 1e150), 1.0)
+    return out
 
 
-def _thresholds(field: Field, values: Array, rows: Array, rng: np.random.Generator) -> Array:
+def _thresholds(field: Field, values: Values, rows: Values, rng: np.random.Generator) -> Values:
     """Halfway between two neighbours, and the very next number on either side: where trees put their splits.
 
     A tree trained in double precision and answered in single precision parts from itself exactly here.
@@ -74,7 +80,7 @@ def _thresholds(field: Field, values: Array, rows: Array, rng: np.random.Generat
     return out.reshape(values[rows].shape)
 
 
-def _extremes(field: Field, values: Array, rows: Array, rng: np.random.Generator) -> Array:
+def _extremes(field: Field, values: Values, rows: Values, rng: np.random.Generator) -> Values:
     """One value in four at zero, the ends of the range, or beyond them by the whole range."""
     if field.categories is not None or values.dtype.kind in "Ob":
         return values[rows]
@@ -90,14 +96,14 @@ def _extremes(field: Field, values: Array, rows: Array, rng: np.random.Generator
     return _cast(out, values.dtype)
 
 
-def _missing(field: Field, values: Array, rows: Array, rng: np.random.Generator) -> Array:
+def _missing(field: Field, values: Values, rows: Values, rng: np.random.Generator) -> Values:
     out = values[rows].copy()
     if field.nullable:
         out[rng.random(out.shape) < 0.25] = np.nan if out.dtype.kind == "f" else None
     return out
 
 
-def _unseen(field: Field, values: Array, rows: Array, rng: np.random.Generator) -> Array:
+def _unseen(field: Field, values: Values, rows: Values, rng: np.random.Generator) -> Values:
     out = values[rows].copy()
     if not field.closed and (field.categories is not None or field.datatype == "BYTES") and out.ndim == 1:
         change = rng.random(len(out)) < 0.5
@@ -105,7 +111,7 @@ def _unseen(field: Field, values: Array, rows: Array, rng: np.random.Generator) 
     return out
 
 
-def _cast(values: Array, dtype: np.dtype[np.generic]) -> Array:
+def _cast(values: Values, dtype: np.dtype[Any]) -> Values:
     if dtype.kind not in "iu":
         with np.errstate(over="ignore"):
             return values.astype(dtype)

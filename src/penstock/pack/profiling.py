@@ -8,7 +8,8 @@ import numpy as np
 
 from penstock.bundle.profile import FORMAT, Categories, ColumnProfile, Numbers, Profile
 from penstock.core.signature import Field, Signature
-from penstock.core.tensors import Array, Tensors
+from penstock.core.tensors import Tensors
+from penstock.pack.arrays import Values
 
 _BINS = 20
 _CATEGORIES = 100
@@ -17,7 +18,7 @@ _LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 def profile_of(
-    signature: Signature, inputs: Tensors, outputs: Tensors, target: Array | None, *, label_sensitive: bool = False
+    signature: Signature, inputs: Tensors, outputs: Tensors, target: Values | None, *, label_sensitive: bool = False
 ) -> Profile:
     """The profile of a sample and of the answers to it; deterministic for the same values."""
     labels = {"predictions"} if signature.classes is not None else set()
@@ -34,7 +35,7 @@ def profile_of(
     )
 
 
-def _columns(field: Field, values: Array, label: bool) -> list[ColumnProfile]:
+def _columns(field: Field, values: Values, label: bool) -> list[ColumnProfile]:
     if values.ndim == 1:
         return [_column(field, field.name, values, label)]
     flat = values.reshape(len(values), -1)
@@ -44,7 +45,7 @@ def _columns(field: Field, values: Array, label: bool) -> list[ColumnProfile]:
     return [_column(field, f"{field.name}[{number}]", flat[:, number], label) for number in range(flat.shape[1])]
 
 
-def _column(field: Field, name: str, values: Array, label: bool) -> ColumnProfile:
+def _column(field: Field, name: str, values: Values, label: bool) -> ColumnProfile:
     missing = np.isnan(values) if values.dtype.kind == "f" else np.array([value is None for value in values], np.bool_)
     present = values[~missing] if missing.any() else values
     counted = label or field.categories is not None or values.dtype.kind in "Ob"
@@ -59,7 +60,7 @@ def _column(field: Field, name: str, values: Array, label: bool) -> ColumnProfil
     )
 
 
-def _numbers(values: Array) -> Numbers | None:
+def _numbers(values: Values) -> Numbers | None:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None
@@ -80,7 +81,7 @@ def _numbers(values: Array) -> Numbers | None:
     )
 
 
-def _categories(field: Field, values: Array) -> Categories:
+def _categories(field: Field, values: Values) -> Categories:
     counts = Counter(values.tolist())
     ranked = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     # Free text may be anybody's words: a value is written down only when several rows share it, or it is no text.
@@ -92,7 +93,7 @@ def _categories(field: Field, values: Array) -> Categories:
     return Categories(counts=tuple(shown), other=len(values) - sum(count for _, count in shown), distinct=len(ranked))
 
 
-def quality_of(signature: Signature, outputs: Tensors, target: Array) -> dict[str, float]:
+def quality_of(signature: Signature, outputs: Tensors, target: Values) -> dict[str, float]:
     """Accuracy of labels, or root mean square error and R² of numbers; empty where neither is plain."""
     answers = np.asarray(outputs.get("predictions", np.empty(0)))
     if answers.shape != target.shape:

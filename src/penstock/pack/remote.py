@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,16 +92,22 @@ class RemoteOriginal:
     """See `Original`. The file is stored as it was given, with the files that belong to it."""
 
     def __init__(self, path: Path, artifact: Artifact, beside: Mapping[str, Path]) -> None:
+        self._artifact = artifact
+        # Opened from a copy that holds what the bundle will hold: a class that reads any other file fails here and
+        # now, not in production, and a file that changes meanwhile is not stored in another state than it was proven.
+        self._stage = Path(tempfile.mkdtemp(prefix="penstock-model-"))
         self._child = Child()
-        self._path, self._artifact, self._beside = path, artifact, beside
         try:
-            _, said = self._child.ask("open", path=str(path), artifact=msgspec.to_builtins(artifact))
+            for name, source in {Path(artifact.path).name: path, **beside}.items():
+                _copy(source, self._stage / "original" / name)
+            stored = str(self._stage / artifact.path)
+            _, said = self._child.ask("open", path=stored, artifact=msgspec.to_builtins(artifact))
             self.description = msgspec.convert(said.get("description"), Description)
         except msgspec.ValidationError as error:
-            self._child.close()
+            self.close()
             raise InvalidInput("damaged-model", f"{path.name} describes itself wrongly: {error}") from None
         except BaseException:
-            self._child.close()
+            self.close()
             raise
 
     def probe(self, draft: Signature, inputs: Tensors, options: dict[str, Any]) -> Tensors:
@@ -135,12 +142,17 @@ class RemoteOriginal:
 
     def store(self, folder: Path) -> Artifact:
         """See `Original.store`."""
-        for name, source in {Path(self._artifact.path).name: self._path, **self._beside}.items():
-            target = folder / "original" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+        for source in sorted(self._stage.rglob("*")):
+            if source.is_file() and "__pycache__" not in source.parts:
+                _copy(source, folder / source.relative_to(self._stage))
         return self._artifact
 
     def close(self) -> None:
         """See `Original.close`."""
         self._child.close()
+        shutil.rmtree(self._stage, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

@@ -147,12 +147,12 @@ def _arrays(arrays: dict[str, Array], target: str, types: Mapping[str, Any]) -> 
         raise _no_column(target, list(arrays))
     labels = _canonical(target, arrays.pop(target)) if target else None
     inputs = {name: _canonical(name, array) for name, array in arrays.items()}
-    _check_rows(min((len(array) if array.ndim else 0 for array in inputs.values()), default=0), len(inputs))
     layout: Layout = "tensors"
     if len(inputs) == 1:
         (array,) = inputs.values()
         if array.ndim == 2:
             layout, inputs = "matrix", {"x": array}
+    _check_rows(min((array.size for array in inputs.values()), default=0), len(inputs))
     return Sample(layout, tuple(_field(name, array) for name, array in inputs.items()), inputs, {}, labels, target)
 
 

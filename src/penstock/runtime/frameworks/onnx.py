@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime as ort
 
 from penstock.bundle.manifest import Artifact
 from penstock.core.errors import ModelFailed
 from penstock.core.signature import Signature
-from penstock.core.tensors import Tensors
+from penstock.core.tensors import Array, Tensors
 from penstock.runtime.frameworks.tabular import damaged
 
 
@@ -34,9 +35,15 @@ class OnnxModel:
         # A table's columns are [-1] on the wire, but converters build graphs that take [-1, 1].
         ranks = {i.name: len(i.shape) for i in session.get_inputs()}
         self._columns = [f.name for f in signature.inputs if len(f.shape) == 1 and ranks.get(f.name) == 2]
+        # ONNX has no missing text: the converter gave this text its meaning.
+        self._missing_text: str = artifact.options.get("missing_text", "")
+        texts = [f.name for f in signature.inputs if f.datatype == "BYTES" and f.nullable]
+        self._texts = texts if self._missing_text else []
 
     def run(self, inputs: Tensors, parameters: Mapping[str, Any] | None = None) -> Tensors:
         """See `Model.run`; parameters are not an ONNX model's business."""
+        if self._texts:
+            inputs = {**inputs, **{name: _filled(inputs[name], self._missing_text) for name in self._texts}}
         if self._columns:
             inputs = {name: array.reshape(-1, 1) if name in self._columns else array for name, array in inputs.items()}
         try:
@@ -47,6 +54,11 @@ class OnnxModel:
     def close(self) -> None:
         """Drop the session, and with it the memory of its weights."""
         self._run = None
+
+
+def _filled(array: Array, text: str) -> Array:
+    missing = np.array([element is None for element in array.ravel()]).reshape(array.shape)
+    return np.where(missing, text, array) if missing.any() else array
 
 
 def load(path: Path, artifact: Artifact, signature: Signature) -> OnnxModel:
