@@ -1,7 +1,12 @@
 """Small real bundles, sealed as packing seals them."""
 
+import asyncio
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import uvloop
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -12,6 +17,9 @@ from penstock.bundle.manifest import Artifact, Batching, Evidence, Golden, Manif
 from penstock.core.signature import Field, Signature
 from penstock.runtime import golden
 from penstock.runtime.environment import lock_current
+from penstock.runtime.worker.client import WorkerRunner
+from penstock.runtime.worker.policy import WorkerPolicy
+from penstock.runtime.worker.pool import WorkerPool
 
 ROWS = np.random.default_rng(3).normal(size=(16, 4)).astype(np.float32)
 VALUES = Signature(
@@ -68,3 +76,128 @@ def logistic(tmp_path_factory):
         "probabilities": estimator.predict_proba(ROWS).astype(np.float64),
     }
     return make_bundle(directory, artifact, LABELS, outputs), estimator
+
+
+HOSTILE = """
+import ctypes, os, signal, subprocess, sys, time
+
+LEAKED = []
+
+class Model:
+    def predict(self, x, parameters):
+        harm = parameters.get("harm")
+        if harm == "spin":
+            while True:
+                pass
+        if harm == "hold the lock":
+            ctypes.PyDLL(None).sleep(1000)
+        if harm == "segfault":
+            ctypes.string_at(0)
+        if harm == "exit":
+            sys.exit(7)
+        if harm == "hard exit":
+            os._exit(7)
+        if harm == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if harm == "orphan":
+            subprocess.Popen(["sleep", "1000"])
+            os._exit(0)
+        if harm == "leak":
+            LEAKED.append(bytearray(os.urandom(1 << 20) * 64))
+        if harm == "too much":
+            bytearray(1 << 46)
+        if harm == "raise":
+            raise ValueError("no such city")
+        if harm == "interrupt":
+            raise KeyboardInterrupt
+        if harm == "wait":
+            print("waiting", flush=True)
+            time.sleep(parameters["seconds"])
+        if harm == "where":
+            print("model says hello", flush=True)
+            print(sorted(os.environ), sys.path[:3], sys.version_info[:2], file=sys.stderr, flush=True)
+        if harm == "pid":
+            return [float(os.getpid())] * len(x)
+        return x.sum(axis=1).astype("float64")
+"""
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory):
+    """A bundle whose model does, when asked by a parameter, what no model should."""
+    return python_bundle(tmp_path_factory.mktemp("hostile") / "bundle", HOSTILE)
+
+
+class Served:
+    """A pool and one event loop's runner on it."""
+
+    def __init__(self, bundle, directory, lines, **policy):
+        self.bundle, self.directory, self.lines = bundle, directory, lines
+        quick = {"workers": 1, "grace_s": 0.2, "backoff_first_s": 0.01, "drain_s": 5.0, **policy}
+        self.policy = WorkerPolicy(**quick)
+        self.changed = asyncio.Event()
+
+    async def __aenter__(self):
+        self.pool = WorkerPool(
+            self.bundle, Path(sys.executable), self.directory, self.policy,
+            log=lambda event, **fields: self._log({"event": event, **fields}),
+        )  # fmt: skip
+        await self.pool.start()
+        try:
+            self.runner = await self.another_runner()
+        except BaseException:
+            await self.pool.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_):
+        await self.runner.close()
+        await self.pool.close()
+
+    def _log(self, line):
+        self.lines.append(line)
+        self.changed.set()
+
+    async def another_runner(self):
+        runner = WorkerRunner(self.directory, self.bundle.digest, self.policy.workers, on_change=self.changed.set)
+        await runner.connect()
+        return runner
+
+    async def until(self, condition, limit_s=20.0):
+        """Wait for something that comes with a log line or a change of slots."""
+        async with asyncio.timeout(limit_s):
+            while not condition():
+                self.changed.clear()
+                await self.changed.wait()
+
+    def call(self, rows=ROWS, parameters=None, deadline_s=10.0, runner=None):
+        """A future of the outputs or the error."""
+        future = asyncio.get_running_loop().create_future()
+        (runner or self.runner).start({"x": rows}, parameters, deadline_s, future.set_result)
+        return future
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def served(tmp_path, lines):
+    """`served(bundle, **policy)`: an async context manager."""
+    return lambda bundle, **policy: Served(bundle, tmp_path / "run", lines, **policy)
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    """`run(body)`: run a coroutine function on each kind of event loop, for at most a minute."""
+
+    def within_a_minute(body):
+        async def bounded():
+            async with asyncio.timeout(60):
+                await body()
+
+        with asyncio.Runner(loop_factory=request.param) as runner:
+            runner.run(bounded())
+
+    return within_a_minute

@@ -39,6 +39,10 @@ def main() -> int:
     except PenstockError as error:
         _tell(status, Status(failed=fault_of(error)))
         return 3
+    except MemoryError:
+        words = f"loading the model takes more than twice the {order.memory_bytes >> 20} MiB that are allowed"
+        _tell(status, Status(failed=fault_of(Unavailable("worker-memory", words))))
+        return 3
     except BaseException as error:  # a model's own code runs here: whatever ends it, the parent must hear why
         traceback.print_exc()
         words = f"loading ended with {type(error).__name__}: {str(error)[:500]}"

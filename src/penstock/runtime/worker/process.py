@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, Process
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +22,7 @@ Log = Callable[..., None]
 """`log(event, **fields)`."""
 
 _MAX_LINE = 4096
+_LAST_WORDS_S = 1.0
 _status = msgspec.json.Decoder(Status).decode
 
 
@@ -29,7 +30,12 @@ class WorkerProcess:
     """A started worker. `cost` is what its golden rows were measured to cost, once `ready` has returned."""
 
     def __init__(
-        self, process: Process, status: tuple[asyncio.StreamReader, asyncio.StreamWriter], index: int, log: Log
+        self,
+        process: Process,
+        status: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        output: dict[str, socket.socket],
+        index: int,
+        log: Log,
     ) -> None:
         self.pid = process.pid
         self.cost = Cost(0.0, 0.0, 1)
@@ -37,10 +43,7 @@ class WorkerProcess:
         # The worker ends when our end of this socket closes, so it is kept as long as the worker.
         self._status, self._writer = status
         self._last_words: deque[str] = deque(maxlen=12)
-        streams = ((process.stdout, "stdout"), (process.stderr, "stderr"))
-        self._pumps = [
-            asyncio.create_task(self._pump(stream, name, index, log)) for stream, name in streams if stream is not None
-        ]
+        self._pumps = [asyncio.create_task(self._pump(sock, name, index, log)) for name, sock in output.items()]
         self._ended = asyncio.create_task(self._reap())
 
     @classmethod
@@ -48,24 +51,29 @@ class WorkerProcess:
         cls, python: Path, order: Order, environment: dict[str, str], index: int, log: Log
     ) -> WorkerProcess:
         """Start the process; it is not ready yet. Raises Unavailable("worker-not-started")."""
-        ours, theirs = socket.socketpair()
+        # Sockets of ours, not the event loop's pipes: with those it takes a process for alive as long as anything the
+        # model started holds them open.
+        pairs = [socket.socketpair() for _ in range(3)]
+        (ours, theirs), (out, stdout), (err, stderr) = pairs
         try:
             order = msgspec.structs.replace(order, status_fd=theirs.fileno(), parent_pid=os.getpid())
             process = await asyncio.create_subprocess_exec(
                 # -P: the working folder is not a place to import from. -s: nor is the user's own folder.
                 str(python), "-P", "-s", "-X", "faulthandler", "-m", "penstock.runtime.worker",
                 msgspec.json.encode(order).decode(),
-                stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment, pass_fds=(theirs.fileno(),),
+                stdin=DEVNULL, stdout=stdout.fileno(), stderr=stderr.fileno(), pass_fds=(theirs.fileno(),),
                 # A group of its own: Ctrl-C at the terminal drains the node and not its models, and what a model
                 # starts can be ended with it.
-                start_new_session=True, cwd=Path(order.socket).parent,
+                start_new_session=True, env=environment, cwd=Path(order.socket).parent,
             )  # fmt: skip
         except OSError as error:
-            ours.close()
+            for end, _ in pairs:
+                end.close()
             raise Unavailable("worker-not-started", f"{python} cannot be started: {error}") from error
         finally:
-            theirs.close()
-        return cls(process, await asyncio.open_connection(sock=ours), index, log)
+            for _, end in pairs:
+                end.close()
+        return cls(process, await asyncio.open_connection(sock=ours), {"stdout": out, "stderr": err}, index, log)
 
     async def ready(self, limit_s: float) -> None:
         """Wait until it listens; raises the reason it gave, or what can be known when it died or takes too long."""
@@ -107,10 +115,11 @@ class WorkerProcess:
 
     async def _reap(self) -> int:
         code = await self._process.wait()
-        # What the model started would keep the pipes open for ever: it goes with the model. Only here and at once:
-        # later the number may be another group's.
+        # What the model started goes with the model. Only here and at once: later the number may be another group's.
         self._kill_group()
-        await asyncio.gather(*self._pumps)
+        _, still_open = await asyncio.wait(self._pumps, timeout=_LAST_WORDS_S)
+        for pump in still_open:
+            pump.cancel()
         self._writer.close()
         return code
 
@@ -132,15 +141,19 @@ class WorkerProcess:
             return 0
         return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
-    async def _pump(self, stream: asyncio.StreamReader, name: str, index: int, log: Log) -> None:
+    async def _pump(self, sock: socket.socket, name: str, index: int, log: Log) -> None:
+        stream, writer = await asyncio.open_connection(sock=sock)
         rest = b""
-        while data := await stream.read(1 << 16):
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > _MAX_LINE:
-                # A line without an end must not fill the memory of the parent.
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._say(line, name, index, log)
+        try:
+            while data := await stream.read(1 << 16):
+                *lines, rest = (rest + data).split(b"\n")
+                if len(rest) > _MAX_LINE:
+                    # A line without an end must not fill the memory of the parent.
+                    lines, rest = [*lines, rest], b""
+                for line in lines:
+                    self._say(line, name, index, log)
+        finally:
+            writer.close()
         if rest:
             self._say(rest, name, index, log)
 
