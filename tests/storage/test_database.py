@@ -1,6 +1,8 @@
 """The engine: addresses with hostile characters, settings of SQLite, and errors that hide every password."""
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -81,3 +83,19 @@ def test_an_unreachable_server_is_reported_without_the_password():
     assert caught.value.code == "database-unavailable"
     assert "hush" not in str(caught.value)
     database.close()
+
+
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path):
+    """SQLite does not wait by itself while another connection switches the file to WAL."""
+
+    def open_and_write(path, barrier):
+        database = open_database(f"sqlite:///{path}")
+        barrier.wait()
+        with database.write() as connection:
+            connection.execute(text("CREATE TABLE IF NOT EXISTS t (a)"))
+        database.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        for round_ in range(30):
+            barrier = threading.Barrier(6)
+            list(pool.map(open_and_write, [tmp_path / f"{round_}.db"] * 6, [barrier] * 6))
