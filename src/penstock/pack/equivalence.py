@@ -110,6 +110,24 @@ def join(parts: Iterable[Tensors]) -> Tensors:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def answered_rows(run: Run, rows: Tensors) -> tuple[list[tuple[Tensors, Tensors]], list[Tensors]]:
+    """The rows that are answered, with the answers, as one block or none; and each row that is refused.
+
+    One made-up row that a model cannot take must not cost the others.
+    """
+    try:
+        return [(rows, run(rows))], []
+    except PenstockError:
+        kept, refused = [], []
+    for row in range(len(next(iter(rows.values())))):
+        one = take(rows, slice(row, row + 1))
+        try:
+            kept.append((one, run(one)))
+        except PenstockError:
+            refused.append(one)
+    return [(join(a for a, _ in kept), join(b for _, b in kept))] if kept else [], refused
+
+
 def prove_batching(run: Run, rows: Tensors, seed: int) -> Batching:
     """Compare the same rows alone, together, padded and shuffled; a model whose rows touch each other fails one."""
     count = len(next(iter(rows.values())))

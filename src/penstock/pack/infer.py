@@ -26,7 +26,7 @@ def fit_sample(sample: Sample, description: Description, sensitive: tuple[str, .
     """
     names = [field.name for field in sample.fields]
     if sample.layout == "table" and description.features is not None:
-        names = _in_order(names, description.features)
+        names = _in_order(names, description)
     elif sample.layout == "matrix":
         _check_width(sample.fields[0].shape[1], description)
     elif sample.layout == "table" and description.width not in (None, len(names)):
@@ -45,9 +45,12 @@ def fit_sample(sample: Sample, description: Description, sensitive: tuple[str, .
     )
 
 
-def _in_order(names: list[str], features: tuple[str, ...]) -> list[str]:
-    missing = [name for name in features if name not in names]
-    extra = [name for name in names if name not in features]
+def _in_order(names: list[str], description: Description) -> list[str]:
+    features = description.features or ()
+    # LightGBM knows "mean radius" as "mean_radius".
+    spoken = {name.replace(" ", "_") if description.runtime == "lightgbm" else name: name for name in names}
+    missing = [name for name in features if name not in spoken]
+    extra = [name for known, name in spoken.items() if known not in features]
     if missing or extra:
         pairs = (("lacks", missing), ("has besides", extra))
         said = [f"{what} {', '.join(map(repr, some[:5]))}" for what, some in pairs if some]
@@ -56,7 +59,7 @@ def _in_order(names: list[str], features: tuple[str, ...]) -> list[str]:
             f"the sample {' and '.join(said)}, compared with the columns the model was trained with",
             hint="name the label with --target, and leave out columns that are no inputs",
         )
-    return list(features)
+    return [spoken[name] for name in features]
 
 
 def _check_width(width: int, description: Description) -> None:
@@ -117,8 +120,13 @@ def _output(name: str, array: Values, rows: int) -> Field:
 
 def _closed(field: Field, sample: Sample, draft: Signature, description: Description, probe: Probe) -> Field:
     """The field with the categories the model knows, closed when the model cannot take another one."""
-    if sample.layout != "table" or (field.datatype != "BYTES" and field.categories is None):
+    learned = description.categories.get(field.name, ())
+    if sample.layout != "table" or (field.datatype != "BYTES" and field.categories is None and not learned):
         return field
+    if learned and field.datatype != "BYTES":
+        # Numbers that an encoder takes for categories: 7 is not between 6 and 8 to it.
+        learned = tuple(np.array(learned).astype(sample.inputs[field.name].dtype).tolist())
+        field = msgspec.structs.replace(field, categories=learned)
     values = sample.inputs[field.name][:8].copy()
     values[:] = unseen_value(field, values)
     rows = {name: array[:8] for name, array in sample.inputs.items()} | {field.name: values}
@@ -130,7 +138,7 @@ def _closed(field: Field, sample: Sample, draft: Signature, description: Descrip
         closed = True
     if not closed and field.sensitive:
         return msgspec.structs.replace(field, categories=None)
-    known = _all_categories(field, sample.inputs[field.name], description.categories.get(field.name, ()), closed)
+    known = _all_categories(field, sample.inputs[field.name], learned, closed)
     return msgspec.structs.replace(field, categories=known, closed=closed)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from penstock.bundle.archive import check_member_name
 from penstock.bundle.manifest import Artifact, Runtime, Serialization
-from penstock.core.errors import InvalidInput, NotFound, Refused, Unsupported
+from penstock.core.errors import InvalidInput, ModelFailed, NotFound, PenstockError, Refused, Unsupported
 
 _KINDS: dict[str, tuple[Runtime, Serialization]] = {
     ".joblib": ("sklearn", "joblib"),
@@ -57,7 +57,7 @@ def open_file(path: Path, artifact: Artifact) -> Any:
         case "sklearn":
             return framework.open_estimator(path, artifact.serialization, allow_pickle=True)
         case "python":
-            return framework.open_estimator(path, artifact.entry)
+            return _open_class(framework, path, artifact.entry)
         case "onnx":
             return path
         case "catboost":
@@ -65,6 +65,19 @@ def open_file(path: Path, artifact: Artifact) -> Any:
             return framework.open_estimator(path, classifier=True) if len(found.classes_) else found
         case _:
             return framework.open_estimator(path)
+
+
+def _open_class(framework: Any, path: Path, entry: str) -> Any:
+    try:
+        return framework.open_estimator(path, entry)
+    except PenstockError:
+        raise
+    except Exception as error:  # a user's class may raise anything while it is imported and loads
+        raise ModelFailed(
+            "model-failed",
+            f"{path.name}:{entry} cannot be loaded: {type(error).__name__}: {str(error)[:300]}",
+            hint="give the files and modules it needs in one folder, with --assets FOLDER",
+        ) from error
 
 
 def files_beside(path: Path, artifact: Artifact, assets: str) -> dict[str, Path]:

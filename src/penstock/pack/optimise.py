@@ -16,7 +16,7 @@ from penstock.core.tensors import Tensors, datatype_of
 from penstock.pack.arrays import Values
 from penstock.pack.convert import Candidate
 from penstock.pack.convert.values import MISSING_TEXT
-from penstock.pack.equivalence import Comparison, Run, compare_answers, join, take
+from penstock.pack.equivalence import Comparison, Run, answered_rows, compare_answers, take
 from penstock.pack.estimator import best_seconds
 from penstock.pack.original import Original
 from penstock.pack.perturb import perturbed
@@ -27,6 +27,7 @@ from penstock.runtime.frameworks import onnx as onnx_framework
 SERVED = "served/model.onnx"
 MOST_ROWS = 10_000
 _CHUNK = 1000
+_REFUSED = 16
 # An ONNX form this much slower at one row and at many is no optimisation, however equal it is.
 _SLOWER = 1.2
 
@@ -52,10 +53,14 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """Rows to compare on, with the original's answers: those of the sample, and those made from it."""
+    """Rows to compare on, with the original's answers: those of the sample, and those made from it.
+
+    `refused` are made-up rows that the original cannot take.
+    """
 
     sample: list[tuple[Tensors, Tensors]]
     perturbed: list[tuple[Tensors, Tensors]]
+    refused: list[Tensors]
 
     def compare(self, run: Run, signature: Signature) -> Comparison:
         """Ask another form the same questions."""
@@ -65,6 +70,13 @@ class Trial(msgspec.Struct, frozen=True):
                 total = total.plus(compare_answers(expected, run(inputs), signature))
             except PenstockError as error:
                 return total.plus(Comparison(problem=error.message[:200]))
+        for inputs in self.refused:
+            try:
+                run(inputs)
+            except PenstockError:
+                continue
+            # An answer where the model has none is a wrong answer, and the signature does not keep such rows away.
+            return total.plus(Comparison(problem="it answers rows that the original refuses"))
         return total
 
     @property
@@ -127,25 +139,12 @@ def make_trial(run: Run, sample: Sample, signature: Signature, seed: int) -> Tri
     if sample.rows > MOST_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(sample.rows, MOST_ROWS, replace=False))
     chunks = [take(sample.inputs, chosen[at : at + _CHUNK]) for at in range(0, len(chosen), _CHUNK)]
-    made = []
+    made, refused = [], []
     for block in perturbed(sample, signature.inputs, seed).values():
-        made += _answered(run, block)
-    return Trial([(chunk, run(chunk)) for chunk in chunks], made)
-
-
-def _answered(run: Run, block: Tensors) -> list[tuple[Tensors, Tensors]]:
-    try:
-        return [(block, run(block))]
-    except PenstockError:
-        # One made-up row that the original cannot take must not cost the others: those it answers are kept.
-        kept = []
-        for row in range(len(next(iter(block.values())))):
-            one = take(block, slice(row, row + 1))
-            try:
-                kept.append((one, run(one)))
-            except PenstockError:
-                continue
-        return [(join(a for a, _ in kept), join(b for _, b in kept))] if kept else []
+        answered, others = answered_rows(run, block)
+        made += answered
+        refused += others[:_REFUSED]
+    return Trial([(chunk, run(chunk)) for chunk in chunks], made, refused)
 
 
 def _labels_are_best_scores(answers: list[Tensors], signature: Signature) -> bool:

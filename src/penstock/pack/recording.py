@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 
 from penstock.bundle.manifest import Artifact, Golden
-from penstock.core.errors import InvalidInput, ModelFailed, PenstockError
+from penstock.core.errors import InvalidInput, ModelFailed
 from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
-from penstock.pack.equivalence import ATOL, RTOL, Run, join, take
+from penstock.pack.equivalence import ATOL, RTOL, Run, answered_rows, take
 from penstock.pack.remote import Child
 from penstock.runtime import golden
 
@@ -24,19 +24,10 @@ def answerable(run: Run, rows: Tensors) -> tuple[Tensors, Tensors]:
     Shuffled columns may meet in a row the model refuses, and a label chosen between equal scores may flip on another
     processor: neither may keep a sound bundle from loading. Raises ModelFailed("sample-refused") when none is left.
     """
-    try:
-        answers = run(rows)
-    except PenstockError as error:
-        kept = []
-        for row in range(len(next(iter(rows.values())))):
-            one = take(rows, slice(row, row + 1))
-            try:
-                kept.append((one, run(one)))
-            except PenstockError:
-                continue
-        if not kept:
-            raise ModelFailed("sample-refused", f"the model answers none of the golden rows: {error.message}") from None
-        rows, answers = join(a for a, _ in kept), join(b for _, b in kept)
+    kept, refused = answered_rows(run, rows)
+    if not kept:
+        raise ModelFailed("sample-refused", f"the model answers none of {len(refused)} rows whose columns are shuffled")
+    ((rows, answers),) = kept
     scores = answers.get("probabilities")
     if scores is not None and scores.ndim == 2 and scores.shape[1] > 1:
         best = np.sort(scores.astype(np.float64), axis=1)[:, -2:]

@@ -30,7 +30,8 @@ class Child:
     def __init__(self) -> None:
         asks, self._questions = os.pipe()
         self._answers, says = os.pipe()
-        command = [sys.executable, "-m", "penstock.pack.child", str(asks), str(says)]
+        # -P: a json.py in the working folder must not be imported in place of the real one.
+        command = [sys.executable, "-P", "-m", "penstock.pack.child", str(asks), str(says)]
         # Its standard output is our error stream: what a model prints must not end up in a command's --json.
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, pass_fds=(asks, says), close_fds=True
