@@ -20,9 +20,11 @@ from penstock.core.routes import Arm, Endpoint
 from penstock.core.tensors import Tensors
 from penstock.runtime import golden
 from penstock.runtime.batcher import Batcher
+from penstock.runtime.golden import Cost
 from penstock.runtime.load import load_model
 from penstock.runtime.model import Model
 from penstock.runtime.runner import InlineRunner, Runner, ThreadRunner
+from penstock.runtime.worker.client import WorkerRunner
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import LOAD_US, Board
 from penstock.serving.cache import AnswerCache
@@ -32,7 +34,7 @@ INLINE_MAX_S = 0.001
 
 Result = TypeVar("Result")
 
-StartWorkers = Callable[[Bundle], Awaitable[tuple[Runner, float]]]
+StartWorkers = Callable[[Bundle], Awaitable[tuple[WorkerRunner, Cost]]]
 
 
 async def load_arm(
@@ -41,17 +43,18 @@ async def load_arm(
     """Load `arm` beside whatever is served now; raises what is wrong with it, and then nothing has changed."""
     began = monotonic()
     loop = asyncio.get_running_loop()
-    bundle = await _in_background(lambda: open_bundle(_path(arm.uri), settings.bundles, arm.bundle))
+    bundle = await _in_background(lambda: open_bundle(path_of(arm.uri), settings.bundles, arm.bundle))
     manifest = bundle.manifest
     if route.cache is not None and not manifest.golden.deterministic:
         raise Refused(
             "cache-refused", f"endpoint {name!r}: {arm.version} is not deterministic, its answers must not be cached"
         )
+    runner: Runner
     if runs_inline(bundle, route.isolation):
-        model, row_s, batch_s = await _in_background(lambda: _load_and_measure(bundle, route.limits.max_batch_rows))
-        runner: Runner = InlineRunner(model) if batch_s < INLINE_MAX_S else ThreadRunner(model, settings.threads, loop)
+        model, cost, batch_s = await _in_background(lambda: _load_and_measure(bundle, route.limits.max_batch_rows))
+        runner = InlineRunner(model) if batch_s < INLINE_MAX_S else ThreadRunner(model, settings.threads, loop)
     else:
-        runner, row_s = await start_workers(bundle)
+        runner, cost = await start_workers(bundle)
     batcher = Batcher(
         runner,
         max_rows=route.limits.max_batch_rows,
@@ -61,7 +64,9 @@ async def load_arm(
         clock=monotonic,
         loop=loop,
     )
-    batcher.cost_s = row_s
+    batcher.cost_s = cost.batch_s / cost.rows if manifest.batching.allowed else cost.single_s
+    if isinstance(runner, WorkerRunner):
+        runner.on_change = batcher.wake
     cache = AnswerCache(route.cache, monotonic) if route.cache is not None else None
     served = ServedArm(name, arm, bundle, batcher, cache, board)
     batcher.observe = lambda calls, rows, seconds: board.record_batch(served.series, rows)
@@ -83,37 +88,32 @@ def runs_inline(bundle: Bundle, isolation: str) -> bool:
     return isolation == "inline" or (isolation == "auto" and native)
 
 
-def _path(uri: str) -> Path:
+def path_of(uri: str) -> Path:
+    """The local path a bundle's uri names; raises InvalidInput for any other kind of uri."""
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
         raise InvalidInput("unknown-uri", f"a bundle's uri {uri[:200]!r} is neither a path nor file://")
     return Path(unquote(parts.path) if parts.scheme else uri)
 
 
-def _load_and_measure(bundle: Bundle, max_rows: int) -> tuple[Model, float, float]:
-    """The model, proven by its golden rows, with the seconds a row costs alone and a full batch costs together."""
+def _load_and_measure(bundle: Bundle, max_rows: int) -> tuple[Model, Cost, float]:
+    """The model, proven by its golden rows, what they cost, and the seconds of a full batch."""
     model = load_model(bundle)
     try:
-        golden.replay(model, bundle)
-        inputs = golden.sample_inputs(bundle)
-        one = _seconds(
-            model, {name: array[:1] for name, array in inputs.items()} if bundle.manifest.batching.allowed else inputs
-        )
-        full = _seconds(model, _repeat(inputs, max_rows)) if bundle.manifest.batching.allowed else one
+        cost = golden.replay(model, bundle)
+        if not bundle.manifest.batching.allowed:
+            return model, cost, cost.single_s
+        inputs = _repeat(golden.sample_inputs(bundle), max_rows)
+        return model, cost, min(_seconds(model, inputs) for _ in range(5))
     except BaseException:
         model.close()
         raise
-    return model, full / max_rows if bundle.manifest.batching.allowed else one, full
 
 
 def _seconds(model: Model, inputs: Tensors) -> float:
-    """The least of a few runs: the first ones pay for memory, and a busy machine only ever adds."""
-    best = float("inf")
-    for _ in range(5):
-        began = monotonic()
-        model.run(inputs)
-        best = min(best, monotonic() - began)
-    return best
+    began = monotonic()
+    model.run(inputs)
+    return monotonic() - began
 
 
 def _repeat(inputs: Tensors, rows: int) -> Tensors:

@@ -17,7 +17,8 @@ from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError, Unavailable
 from penstock.core.routes import Arm, Endpoint, RouteDocument
 from penstock.runtime.batcher import Pending
-from penstock.runtime.runner import Runner
+from penstock.runtime.golden import Cost
+from penstock.runtime.worker.client import WorkerRunner
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, Board, Boards
 from penstock.serving.flow import answer
@@ -29,6 +30,7 @@ from penstock.serving.routes_file import RoutesFile
 from penstock.serving.settings import NodeSettings
 from penstock.serving.state import NodeState
 from penstock.serving.swap import Swapper
+from penstock.serving.workers import WorkerKeeper, own_workers, supervised_workers
 
 POLL_S = 0.1
 EXPIRE_S = 0.025
@@ -47,6 +49,12 @@ class Node:
         self.door = Door(self._answer, settings.http, monotonic, self._body_limit)
         self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
         self.swapper = Swapper(self.state, self._load, settings.drain_s)
+        # Several event loops share the model processes: then their supervisor owns them.
+        self.keeper = (
+            WorkerKeeper(settings.sockets, settings.home, settings.worker_policy(), self.log.event)
+            if settings.processes == 1
+            else None
+        )
         self._stop = asyncio.Event()
         self._stops = 0
 
@@ -72,6 +80,8 @@ class Node:
         for timer in timers:
             timer.cancel()
         await self.swapper.close()
+        if self.keeper is not None:
+            await self.keeper.close()
         self.log.event("stopped")
         self.log.close()
 
@@ -85,8 +95,11 @@ class Node:
     async def _load(self, name: str, route: Endpoint, arm: Arm) -> ServedArm:
         return await load_arm(name, route, arm, self.settings, self.board, self._start_workers)
 
-    async def _start_workers(self, bundle: Bundle) -> tuple[Runner, float]:
-        raise Unavailable("no-workers", f"{bundle.manifest.name} needs a model process")
+    async def _start_workers(self, bundle: Bundle) -> tuple[WorkerRunner, Cost]:
+        sockets, policy = self.settings.sockets, self.settings.worker_policy()
+        if self.keeper is None:
+            return await supervised_workers(sockets, policy, bundle)
+        return await own_workers(self.keeper, sockets, policy.workers, bundle)
 
     # ---- routes
 

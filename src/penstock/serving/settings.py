@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.runtime.worker.policy import WorkerPolicy
 from penstock.serving.http.connection import HttpLimits
 
 
@@ -26,6 +27,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     drain_s: float = 30
     settle_s: float = 0
+    allow_pickle: bool = False
+    worker_memory_bytes: int = 0
     http: HttpLimits = HttpLimits()
 
     @property
@@ -37,3 +40,25 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     def bundles(self) -> Path:
         """Where bundles are kept by digest."""
         return self.home / "bundles"
+
+    @property
+    def sockets(self) -> Path:
+        """Where the model processes listen."""
+        return self.state / "workers"
+
+    def worker_policy(self) -> WorkerPolicy:
+        """What the node allows its model processes."""
+        return WorkerPolicy(
+            workers=self.workers,
+            threads=self.threads,
+            allow_pickle=self.allow_pickle,
+            memory_bytes=self.worker_memory_bytes,
+            drain_s=self.drain_s,
+        )
+
+
+def decode_path(kind: type, value: object) -> object:
+    """Paths travel as text to a node's other processes."""
+    if kind is Path:
+        return Path(str(value))
+    raise TypeError(kind)

@@ -1,0 +1,42 @@
+"""Starting a node: one event loop in this process, or a supervisor and several."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import numpy as np
+
+from penstock.core.errors import PenstockError
+from penstock.serving.node import Node
+from penstock.serving.settings import NodeSettings
+from penstock.serving.supervisor import Supervisor
+
+
+def run_node(settings: NodeSettings) -> int:
+    """Serve until a signal says stop; returns the exit status."""
+    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if settings.processes == 1:
+        return run_loop(settings, 0)
+    return asyncio.run(Supervisor(settings).run())
+
+
+def run_loop(settings: NodeSettings, index: int) -> int:
+    """Run one event loop of the node in this process."""
+    # A float beyond FP32 becomes infinite and is refused as such; numpy need not print a warning about it, too.
+    np.seterr(over="ignore")
+
+    async def main() -> None:
+        await Node(settings, index).run()
+
+    try:
+        if sys.platform == "win32":
+            asyncio.run(main())
+        else:
+            import uvloop
+
+            uvloop.run(main())
+    except PenstockError as error:
+        sys.stderr.write(f"penstock: {error}\n")
+        return 1
+    return 0

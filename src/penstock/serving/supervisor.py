@@ -1,0 +1,153 @@
+"""The parent of a node with several event loops: keeps them and the model processes alive, and hands signals on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import sys
+from functools import partial
+
+import msgspec
+
+from penstock.bundle.bundle import Bundle, open_bundle
+from penstock.core.clock import wall
+from penstock.core.errors import PenstockError
+from penstock.core.routes import RouteDocument
+from penstock.runtime.worker.policy import WorkerPolicy, backoff_s, failures_after
+from penstock.serving.load import path_of, runs_inline
+from penstock.serving.log import Log
+from penstock.serving.node import POLL_S, listen
+from penstock.serving.routes_file import RoutesFile
+from penstock.serving.settings import NodeSettings
+from penstock.serving.workers import WorkerKeeper, status_of_failure, write_status
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Supervisor:
+    """Starts `settings.processes` event loops on one port; `run` returns the exit status after all have drained."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self.settings = settings
+        self.log = Log(2, json=not sys.stderr.isatty(), clock=wall)
+        self.policy = settings.worker_policy()
+        self.keeper = WorkerKeeper(settings.sockets, settings.home, self.policy, self.log.event)
+        self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
+        self._held: dict[str, asyncio.Task[None]] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._children: dict[int, asyncio.subprocess.Process] = {}
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until a signal."""
+        # Taken here, once: a port in use must stop the start, not make every child fail and be started again.
+        reserved = listen(self.settings)
+        # What a killed predecessor told about its processes is no longer true.
+        shutil.rmtree(self.settings.sockets / "status", ignore_errors=True)
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._signalled)
+        follow = asyncio.ensure_future(self._follow())
+        keepers = [asyncio.ensure_future(self._keep(index)) for index in range(self.settings.processes)]
+        await self._stop.wait()
+        await asyncio.gather(*keepers)
+        follow.cancel()
+        await self.keeper.close()
+        reserved.close()
+        self.log.event("node-stopped")
+        self.log.close()
+        return 0
+
+    async def _keep(self, index: int) -> None:
+        """Keep event loop `index` running, waiting longer each time it ends unasked."""
+        failures = 0
+        policy = WorkerPolicy()
+        while not self._stop.is_set():
+            began = asyncio.get_running_loop().time()
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "penstock.serving", str(index),
+                msgspec.json.encode(self.settings, enc_hook=str).decode(),
+                stdin=asyncio.subprocess.DEVNULL, preexec_fn=_die_with_parent, start_new_session=True,
+            )  # fmt: skip
+            self._children[index] = child
+            code = await child.wait()
+            if self._stop.is_set():
+                return
+            failures = failures_after(failures, asyncio.get_running_loop().time() - began)
+            self.log.event("loop-ended", index=index, code=code, failures=failures)
+            with_pause = asyncio.ensure_future(self._stop.wait())
+            await asyncio.wait([with_pause], timeout=backoff_s(failures, policy))
+            with_pause.cancel()
+
+    def _signalled(self) -> None:
+        second = self._stop.is_set()
+        self._stop.set()
+        for child in self._children.values():
+            if child.returncode is None:
+                child.send_signal(signal.SIGKILL if second else signal.SIGTERM)
+
+    # ---- model processes
+
+    async def _follow(self) -> None:
+        document = self.routes.kept()
+        try:
+            document = self.routes.poll() or document
+        except PenstockError as error:
+            self.log.event("routes-refused", code=error.code, reason=str(error))
+        while True:
+            if document is not None:
+                await self._hold_what_it_needs(document)
+            await asyncio.sleep(POLL_S)
+            try:
+                document = self.routes.poll()
+            except (PenstockError, OSError):
+                document = None  # the event loops report it
+
+    async def _hold_what_it_needs(self, document: RouteDocument) -> None:
+        needed: dict[str, Bundle] = {}
+        for route in document.endpoints.values():
+            for arm in route.arms:
+                try:
+                    bundle = await asyncio.to_thread(open_bundle, path_of(arm.uri), self.settings.bundles, arm.bundle)
+                    if not runs_inline(bundle, route.isolation):
+                        needed[bundle.digest] = bundle
+                except (PenstockError, OSError):
+                    continue  # the event loops meet the same and report it
+        for digest in [digest for digest in self._held if digest not in needed]:
+            # Its processes end when the loops, which drain the old version, have hung up.
+            task = self._held.pop(digest)
+            write_status(self.settings.sockets, digest, None)
+            task.add_done_callback(partial(self._let_go, digest))
+        for digest, bundle in needed.items():
+            if digest not in self._held:
+                self._held[digest] = asyncio.ensure_future(self._hold(bundle))
+
+    async def _hold(self, bundle: Bundle) -> None:
+        try:
+            pool = await self.keeper.hold(bundle)
+        except Exception as error:  # whatever it is, the loops wait for word of it
+            write_status(self.settings.sockets, bundle.digest, status_of_failure(error))
+        else:
+            pool.on_change()
+
+    def _let_go(self, digest: str, held: asyncio.Task[None]) -> None:
+        task = asyncio.ensure_future(self._release(digest))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    async def _release(self, digest: str) -> None:
+        # KeyError: it never came up.
+        with contextlib.suppress(KeyError):
+            await self.keeper.release(digest)
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the supervisor dies, so that its successor finds the port free."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() == 1:
+            os._exit(1)
