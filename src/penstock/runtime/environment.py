@@ -100,7 +100,7 @@ def build(environment: Environment, requirements: str, home: Path, wheels: Path 
     renamed, so a killed build leaves nothing that looks finished. Raises Unavailable("environment-build-failed").
     """
     _check_identity(environment, requirements)
-    final = _folder(environment, home)
+    final = _folder(environment, home.resolve())
     if _interpreter(final).exists():
         return _interpreter(final)
     final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -110,12 +110,12 @@ def build(environment: Environment, requirements: str, home: Path, wheels: Path 
         target = scratch / "venv"
         # A path, not a version, where it is the same one: uv might prefer another Python of that version.
         python = sys.executable if environment.python == _python() else environment.python
-        _uv("venv", "--no-project", "--relocatable", "--python", python, "--no-python-downloads", str(target))
-        source = ["--no-index", "--find-links", str(wheels)] if wheels else []
+        _uv(scratch, "venv", "--no-project", "--relocatable", "--python", python, "--no-python-downloads", str(target))
+        source = ["--no-index", "--find-links", str(wheels.resolve())] if wheels else []
         hashed = ["--require-hashes"] if "--hash=" in requirements else []
         # --no-deps: the lock is whole. What it leaves out was not installed when packing either.
         options = ["--no-deps", "--compile-bytecode", *source, *hashed, "-r", str(scratch / "requirements.txt")]
-        _uv("pip", "install", "--python", str(_interpreter(target)), *options)
+        _uv(scratch, "pip", "install", "--python", str(_interpreter(target)), *options)
         try:
             os.rename(target, final)
         except OSError:
@@ -127,10 +127,13 @@ def build(environment: Environment, requirements: str, home: Path, wheels: Path 
     return _interpreter(final)
 
 
-def _uv(*arguments: str) -> None:
+def _uv(folder: Path, *arguments: str) -> None:
     command = [_uv_program(), "--quiet", *arguments]
     try:
-        subprocess.run(command, capture_output=True, timeout=_BUILD_LIMIT_S, check=True, stdin=subprocess.DEVNULL)
+        # Not in the current folder: uv would take settings from whatever project lies there.
+        subprocess.run(
+            command, capture_output=True, timeout=_BUILD_LIMIT_S, check=True, stdin=subprocess.DEVNULL, cwd=folder
+        )
     except subprocess.TimeoutExpired:
         raise Unavailable("environment-build-failed", f"uv {arguments[0]} took over {_BUILD_LIMIT_S} s") from None
     except subprocess.CalledProcessError as error:
