@@ -33,7 +33,7 @@ def filled(registry, make_bundle):
     for content in (b"1", b"2"):
         registry.register(make_bundle(content), alias="champion", tags={"é": "✓"}, reason="weekly")
     registry.retire(VersionRef(NAME, 1))
-    registry.set_tags(VersionRef(NAME, 2), {"é": None, "ok": ""})
+    registry.set_entries(VersionRef(NAME, 2), tags={"é": None, "ok": ""})
     registry.delete_alias(NAME, "champion")
     return registry
 

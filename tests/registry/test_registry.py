@@ -134,8 +134,8 @@ def test_a_version_under_an_alias_cannot_retire_and_a_retired_one_gets_no_alias(
 def test_tags_and_metrics_are_added_replaced_and_taken_away(registry, make_bundle):
     registry.register(make_bundle(), tags={"a": "1", "b": "2"})
     ref = VersionRef(NAME, 1)
-    assert registry.set_tags(ref, {"a": None, "b": "3"}).tags == {"b": "3"}
-    assert registry.set_metrics(ref, {"auc": 1, "loss": -1e300}).metrics == {"auc": 1.0, "loss": -1e300}
+    assert registry.set_entries(ref, tags={"a": None, "b": "3"}).tags == {"b": "3"}
+    assert registry.set_entries(ref, metrics={"auc": 1, "loss": -1e300}).metrics == {"auc": 1.0, "loss": -1e300}
     last = registry.history(NAME)[-1]
     assert (last.action, last.before, last.after) == (
         "metrics.set",
@@ -201,7 +201,7 @@ def test_every_other_question_about_an_unknown_model(registry):
         lambda: registry.history("nobody"),
         lambda: registry.set_alias("nobody", "x", 1),
         lambda: registry.retire(VersionRef("nobody", 1)),
-        lambda: registry.set_tags(VersionRef("nobody", 1), {"a": "b"}),
+        lambda: registry.set_entries(VersionRef("nobody", 1), tags={"a": "b"}),
     )
     for call in calls:
         with raises(NotFound, "unknown-model"):

@@ -142,8 +142,9 @@ class Registry:
 
     def fetch(self, version: Version, cache: Path) -> Bundle:
         """The version's bundle on this machine, verified by its digest; `cache` keeps it for the next time."""
-        if (cache / version.digest.removeprefix("sha256:")).is_dir():
-            return open_bundle(cache / version.digest.removeprefix("sha256:"), cache, version.digest)
+        known = cache / version.digest.removeprefix("sha256:")
+        if known.is_dir():
+            return verify_directory(known, version.digest)
         with disk_errors(str(cache)):
             cache.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as into:
@@ -172,14 +173,22 @@ class Registry:
         with self._change(reason) as change:
             aliases.delete_alias(change, model, alias, expected)
 
-    def set_tags(self, ref: VersionRef, tags: Mapping[str, str | None], *, reason: str = "") -> Version:
-        """Add or replace tags of a version; None takes one away."""
-        check_tags({key: value or "" for key, value in tags.items()})
-        return self._set_entries(ref, schema.tags, tags, reason)
-
-    def set_metrics(self, ref: VersionRef, metrics: Mapping[str, float], *, reason: str = "") -> Version:
-        """Add or replace metrics of a version."""
-        return self._set_entries(ref, schema.metrics, check_metrics(metrics), reason)
+    def set_entries(
+        self,
+        ref: VersionRef,
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        reason: str = "",
+    ) -> Version:
+        """Add or replace tags and metrics of a version; a tag that is None is taken away."""
+        check_tags({key: value or "" for key, value in (tags or {}).items()})
+        numbers = check_metrics(metrics or {})
+        with self._change(reason) as change:
+            number = versions.resolve_number(change.connection, ref)
+            versions.set_entries(change, schema.tags, ref.name, number, tags or {})
+            versions.set_entries(change, schema.metrics, ref.name, number, numbers)
+            return self._read(change.connection, VersionRef(ref.name, number))
 
     def retire(self, ref: VersionRef, *, retired: bool = True, reason: str = "") -> Version:
         """Mark a version as retired (or not); raises Refused (`version-aliased`) while an alias points at it."""
@@ -218,12 +227,6 @@ class Registry:
             return msgspec.structs.replace(walked, unrecorded=find_unrecorded(connection)) if walked.whole else walked
 
     # How
-
-    def _set_entries(self, ref: VersionRef, table: Any, entries: Mapping[str, Any], reason: str) -> Version:
-        with self._change(reason) as change:
-            number = versions.resolve_number(change.connection, ref)
-            versions.set_entries(change, table, ref.name, number, entries)
-            return self._read(change.connection, VersionRef(ref.name, number))
 
     def _read(self, connection: Connection, ref: VersionRef) -> Version:
         number = versions.resolve_number(connection, ref)
