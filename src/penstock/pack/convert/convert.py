@@ -30,9 +30,14 @@ def candidates(estimator: Any, kind: str, signature: Signature) -> list[Candidat
         raise CannotConvert("only a matrix or a table of columns can be converted")
     used = {kind}
     try:
-        model = _model(estimator, signature, 5, used)
-    except NeedsVersion4:
-        model = _model(estimator, signature, 4, used)
+        try:
+            model = _model(estimator, signature, 5, used)
+        except NeedsVersion4:
+            model = _model(estimator, signature, 4, used)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # Fitted estimators are read by attributes that another version of their library may lack or change.
+        # That costs speed and must not cost the bundle: the original is served then.
+        raise CannotConvert(f"the converter failed with {type(error).__name__}: {error}") from error
     # A module's own word: the same module comes from several distributions (xgboost, xgboost-cpu).
     versions = {_PACKAGES.get(name, name): str(sys.modules[name].__version__) for name in used}
     versions |= {name: importlib.metadata.version(name) for name in ("onnx", "penstock")}
@@ -84,6 +89,8 @@ def _classes(estimator: Any, signature: Signature) -> Any:
     own = getattr(estimator, "classes_", ())
     if isinstance(own, list) and own and isinstance(own[0], np.ndarray):
         raise CannotConvert("a classifier of several outputs has no single list of classes")
+    if len(own) and signature.classes is not None and np.asarray(own).tolist() != list(signature.classes):
+        raise CannotConvert("the signature lists other classes than the model, or in another order")
     return np.asarray(own if len(own) else signature.classes or ())
 
 

@@ -14,9 +14,19 @@ def both_sides(context: Context, score: Value) -> Value:
     return Value(name, score.dtype, 2)
 
 
-def logistic(context: Context, score: Value, *, scale: float = 1.0, zero_is_positive: bool = False) -> Classified:
-    """Two classes from one score: the second one if it is > 0 (or >= 0), with probability 1 / (1 + exp(-scale x))."""
-    sides = both_sides(context, score)
+def logistic(
+    context: Context,
+    score: Value,
+    *,
+    scale: float = 1.0,
+    zero_is_positive: bool = False,
+    sides: Value | None = None,
+) -> Classified:
+    """Two classes from one score: the second one if it is > 0 (or >= 0), with probability 1 / (1 + exp(-scale x)).
+
+    `sides`, minus the score and the score, can be given where they come cheaper than by `both_sides`.
+    """
+    sides = sides or both_sides(context, score)
     scaled = sides if scale == 1.0 else context.apply("Mul", sides, scale)
     probabilities = context.apply("Sigmoid", scaled)
     return Classified(context.largest(sides, last=zero_is_positive), probabilities, score)

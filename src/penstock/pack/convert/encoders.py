@@ -66,10 +66,11 @@ def _refuses_unknown(estimator: Any) -> bool:
 
 
 def _unknown(categories: Any) -> Any:
+    """One value that is no category; none where every possible value is one."""
     if categories.dtype.kind in "OUST":
         return np.array([_UNKNOWN_TEXT], object)
     if categories.dtype.kind == "b":
-        raise CannotConvert("a column of truth values is encoded with unknown values allowed")
+        return np.setdiff1d([False, True], categories)
     finite = categories[~np.isnan(categories)] if categories.dtype.kind == "f" else categories
     return np.array([finite.max() + 1 if len(finite) else 0], categories.dtype)
 
@@ -124,7 +125,11 @@ def _keys(context: Context, column: Value, categories: Any) -> tuple[Value, Any,
             raise CannotConvert("a column of text is encoded with categories that are not text")
         # None and NaN are two categories to scikit-learn, but one missing value to a caller: the first is it.
         kept = [key not in keys[:at] for at, key in enumerate(keys)]
-        return column, np.array(keys, object)[kept], codes[kept]
+        codes = codes[kept]
+        keys = np.array(keys, object)[kept].tolist()
+        if column.fill in keys:
+            keys, codes = [*keys, MISSING_TEXT], np.append(codes, codes[keys.index(column.fill)])
+        return column, np.array(keys, object), codes
     if categories.dtype.kind in "OUST":
         try:
             categories = np.array([np.nan if _is_missing(key) else key for key in categories.tolist()], np.float64)

@@ -59,7 +59,7 @@ class Graph:
 
     def __init__(self, ml_version: int) -> None:
         self.ml_version = ml_version
-        self._inputs: list[onnx.ValueInfoProto] = []
+        self._inputs: dict[str, onnx.ValueInfoProto] = {}
         self._nodes: list[Node] = []
         self._constants: dict[str, Any] = {}
         self._known: dict[tuple[Any, ...], tuple[str, ...]] = {}
@@ -67,8 +67,12 @@ class Graph:
 
     def input(self, name: str, dtype: str, width: int, *, nullable: bool = False) -> Value:
         """Declare an input of [rows, width]."""
-        self._inputs.append(helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], ["N", width]))
-        return Value(name, dtype, width, nullable)
+        if not name:
+            raise CannotConvert("a column without a name cannot be an input")
+        # A name of our own until the end: a column may be called as one of the numbers.
+        own = self._name()
+        self._inputs[own] = helper.make_tensor_value_info(name, ELEMENT_TYPES[dtype], ["N", width])
+        return Value(own, dtype, width, nullable)
 
     def constant(self, array: Any) -> str:
         """The name of a constant tensor; text goes in as an object array."""
@@ -109,11 +113,11 @@ class Graph:
 
     def build(self, outputs: dict[str, Value]) -> bytes:
         """The serialized model with these outputs."""
-        taken = {info.name for info in self._inputs}
-        if clash := sorted(taken & outputs.keys()):
+        inputs = {own: info.name for own, info in self._inputs.items()}
+        if clash := sorted(set(inputs.values()) & outputs.keys()):
             raise CannotConvert(f"a column is called {clash[0]!r}, which is the name of an output")
         nodes = self._needed([value.name for value in outputs.values()])
-        names = _Names(taken, outputs, nodes)
+        names = _Names(inputs, outputs, nodes)
         protos = [_node(node, names) for node in nodes]
         for copied, source in names.copies:
             protos.append(helper.make_node("Identity", [source], [copied]))
@@ -126,7 +130,7 @@ class Graph:
         graph = helper.make_graph(
             protos,
             "penstock",
-            self._inputs,
+            list(self._inputs.values()),
             [_output(name, value) for name, value in outputs.items()],
             constants,
         )
@@ -154,11 +158,11 @@ class Graph:
 class _Names:
     """From building names to final ones: outputs get theirs, the rest are numbered anew without clashing."""
 
-    def __init__(self, taken: set[str], outputs: dict[str, Value], nodes: list[Node]) -> None:
+    def __init__(self, inputs: dict[str, str], outputs: dict[str, Value], nodes: list[Node]) -> None:
         prefix = "v"
-        while any(name.startswith(prefix) for name in taken):
+        while any(name.startswith(prefix) for name in (*inputs.values(), *outputs)):
             prefix += "_"
-        self._names = {name: name for name in taken}
+        self._names = dict(inputs)
         self._prefix = prefix
         self.copies: list[tuple[str, str]] = []
         produced = {name for node in nodes for name in node.outputs}

@@ -58,14 +58,13 @@ def _text(context: Context, estimator: Any, columns: list[Value], statistics: An
             if not estimator.keep_empty_features:
                 continue
             raise CannotConvert("SimpleImputer keeps a column of text that was empty in training")
-        missing = _is_missing(context, estimator, column)
-        if missing is None:
-            values.append(column)
-            continue
-        filled = context.graph.op(
-            "Where", missing.name, context.graph.constant(np.array([[fill]], object)), column.name
-        )
-        values.append(Value(filled, TEXT, 1))
+        if isinstance(estimator.missing_values, str):
+            missing = _is_missing(context, estimator, column)
+            constant = context.graph.constant(np.array([[fill]], object))
+            filled = context.graph.op("Where", missing.name, constant, column.name) if missing else column.name
+            values.append(Value(filled, TEXT, 1, column.nullable))
+        else:
+            values.append(Value(column.name, TEXT, 1, fill=fill if column.nullable else column.fill))
     return values
 
 
@@ -78,6 +77,8 @@ def _is_missing(context: Context, estimator: Any, value: Value) -> Value | None:
             return None
         if not absent and not isinstance(marker, str):
             raise CannotConvert(f"text is searched for the missing value {marker!r}")
+        if value.fill is not None:
+            raise CannotConvert("text is imputed twice, first its missing values and then a marker")
         sought = context.graph.constant(np.array([[MISSING_TEXT if absent else marker]], object))
         return Value(context.graph.op("Equal", value.name, sought), "bool", value.width)
     if absent:

@@ -22,7 +22,18 @@ def _scores(context: Context, estimator: Any, x: Frame) -> Value:
 def softmax_classes(context: Context, estimator: Any, x: Frame) -> Classified:
     """LogisticRegression and linear discriminant analysis: logistic of one score, softmax of several."""
     scores = _scores(context, estimator, x)
-    return logistic(context, scores) if scores.width == 1 else softmax(context, scores)
+    return (
+        logistic(context, scores, sides=_sides(context, estimator, x))
+        if scores.width == 1
+        else softmax(context, scores)
+    )
+
+
+def _sides(context: Context, estimator: Any, x: Frame) -> Value:
+    """Minus the score and the score in one product; negated weights give exactly the negated score."""
+    row, bias = np.ravel(estimator.coef_), float(np.ravel(estimator.intercept_)[0])
+    matrix = context.cast(context.matrix(x), "float64")
+    return context.affine(matrix, np.stack([-row, row], axis=1), [-bias, bias])
 
 
 def one_against_rest(context: Context, estimator: Any, x: Frame) -> Classified:

@@ -26,7 +26,7 @@ def float32_at_most(thresholds: npt.ArrayLike) -> Doubles:
     exact = np.asarray(thresholds, np.float64)
     with np.errstate(over="ignore"):
         nearest = exact.astype(np.float32)
-    below = np.where(nearest.astype(np.float64) > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+        below = np.where(nearest.astype(np.float64) > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
     return _last_that_rounds_to(below.astype(np.float32))
 
 
@@ -38,11 +38,14 @@ def float32_less(thresholds: npt.ArrayLike) -> Doubles:
         >>> bool(np.float32(b[0]) < 0.5), bool(np.float32(np.nextafter(b[0], 1)) < 0.5)
         (True, False)
     """
-    return _last_that_rounds_to(np.nextafter(np.asarray(thresholds, np.float32), np.float32(-np.inf)))
+    with np.errstate(over="ignore"):
+        below = np.nextafter(np.asarray(thresholds, np.float32), np.float32(-np.inf))
+    return _last_that_rounds_to(below)
 
 
 def _last_that_rounds_to(values: npt.NDArray[np.float32]) -> Doubles:
-    following = np.nextafter(values, np.float32(np.inf)).astype(np.float64)
+    with np.errstate(over="ignore"):
+        following = np.nextafter(values, np.float32(np.inf)).astype(np.float64)
     # The step above the largest float32 leads to infinity; rounding treats it as if floats went on to 2**128.
     following[np.isposinf(following) & np.isfinite(values)] = 2.0**128
     own = values.astype(np.float64)

@@ -17,12 +17,17 @@ TEXT = "str"
 
 
 class Value(msgspec.Struct, frozen=True):
-    """A tensor of the graph, [rows, width]; `width` 0 means [rows]. `nullable` marks text with MISSING_TEXT in it."""
+    """A tensor of the graph, [rows, width]; `width` 0 means [rows].
+
+    `nullable` marks text that may hold MISSING_TEXT. `fill` is what MISSING_TEXT stands for after an imputer: the
+    encoder that follows looks both up in one step.
+    """
 
     name: str
     dtype: str
     width: int
     nullable: bool = False
+    fill: str | None = None
 
 
 class Frame(msgspec.Struct, frozen=True):
