@@ -51,13 +51,31 @@ def artifact_of(model: str) -> tuple[Path, Artifact]:
 
 
 def open_file(path: Path, artifact: Artifact) -> Any:
-    """The object in a model file. A pickle runs its author's code here: the waiver was checked by who asked."""
+    """The object in a model file. A pickle runs its author's code here: the waiver was checked by who asked.
+
+    Raises what the framework raises for a file it refuses; InvalidInput("damaged-model") for any other failure, and
+    ModelFailed("model-failed") for a Python class that cannot be imported or loaded.
+    """
+    try:
+        return _open(path, artifact)
+    except PenstockError:
+        raise
+    except Exception as error:  # libraries' parsers and users' classes may raise anything while they open a file
+        said = f"{path.name} cannot be opened: {type(error).__name__}: {str(error)[:300]}"
+        if artifact.runtime == "python":
+            hint = "give the files and modules it needs in one folder, with --assets FOLDER"
+            raise ModelFailed("model-failed", said, hint=hint) from error
+        hint = "install the package it was trained with" if isinstance(error, ImportError) else ""
+        raise InvalidInput("damaged-model", said, hint=hint) from error
+
+
+def _open(path: Path, artifact: Artifact) -> Any:
     framework: Any = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
     match artifact.runtime:
         case "sklearn":
             return framework.open_estimator(path, artifact.serialization, allow_pickle=True)
         case "python":
-            return _open_class(framework, path, artifact.entry)
+            return framework.open_estimator(path, artifact.entry)
         case "onnx":
             return path
         case "catboost":
@@ -65,19 +83,6 @@ def open_file(path: Path, artifact: Artifact) -> Any:
             return framework.open_estimator(path, classifier=True) if len(found.classes_) else found
         case _:
             return framework.open_estimator(path)
-
-
-def _open_class(framework: Any, path: Path, entry: str) -> Any:
-    try:
-        return framework.open_estimator(path, entry)
-    except PenstockError:
-        raise
-    except Exception as error:  # a user's class may raise anything while it is imported and loads
-        raise ModelFailed(
-            "model-failed",
-            f"{path.name}:{entry} cannot be loaded: {type(error).__name__}: {str(error)[:300]}",
-            hint="give the files and modules it needs in one folder, with --assets FOLDER",
-        ) from error
 
 
 def files_beside(path: Path, artifact: Artifact, assets: str) -> dict[str, Path]:
