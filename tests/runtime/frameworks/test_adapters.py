@@ -1,5 +1,10 @@
 """Every adapter answers exactly what its library answers, from memory and from the file alike."""
 
+import functools
+import operator
+import os
+import subprocess
+
 import catboost
 import joblib
 import lightgbm
@@ -12,7 +17,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from skops import io as skops_io
 
 from penstock.bundle.manifest import Artifact
@@ -152,6 +157,17 @@ def test_xgboost_stops_where_early_stopping_did(tmp_path):
     estimator.save_model(tmp_path / "model.json")
     model = xgboost_adapter.load(tmp_path / "model.json", artifact("xgboost"), matrix(None, "FP32"))
     np.testing.assert_array_equal(model.run({"x": X})["predictions"], estimator.predict(X))
+
+
+def test_xgboost_linear_boosters_and_missing_values(tmp_path):
+    x = np.where(np.random.default_rng(1).random(X.shape) < 0.2, np.float32(-999), X)
+    for name, options in {"linear": {"booster": "gblinear", "updater": "coord_descent"}, "trees": {}}.items():
+        estimator = xgboost.XGBRegressor(n_estimators=4, missing=-999.0, **options).fit(x, VALUES)
+        estimator.save_model(tmp_path / f"{name}.ubj")
+        opened = xgboost_adapter.load(
+            tmp_path / f"{name}.ubj", artifact("xgboost", missing=-999.0), matrix(None, "FP32")
+        )
+        np.testing.assert_array_equal(opened.run({"x": x})["predictions"], estimator.predict(x))
 
 
 CATEGORY = {"columns": {"city": {"dtype": "category"}}}
@@ -308,6 +324,25 @@ def test_a_skops_file_cannot_vouch_for_itself(tmp_path):
     skops_io.dump(estimator, path)
     with pytest.raises(Refused, match=r"Gadget.*untrusted-type"):
         sklearn_adapter.load(path, artifact("sklearn", "skops"), matrix((0, 1)))
+
+
+GADGETS = {
+    "os.system": os.system,
+    "builtins.eval": eval,
+    "functools.partial": functools.partial(os.system, "true"),
+    "operator.methodcaller": operator.methodcaller("system", "true"),
+    "operator.attrgetter": operator.attrgetter("system"),
+    "subprocess.check_output": subprocess.check_output,
+    "joblib.numpy_pickle.load": joblib.load,
+}
+
+
+@pytest.mark.parametrize("name", GADGETS)
+def test_a_skops_file_that_would_call_something_is_refused(tmp_path, name):
+    path = tmp_path / "model.skops"
+    skops_io.dump(FunctionTransformer(GADGETS[name]), path)
+    with pytest.raises(Refused, match="untrusted-type"):
+        sklearn_adapter.open_estimator(path, "skops")
 
 
 @pytest.mark.parametrize("name", ["os.system", "builtins.eval", "functools.partial", "operator.methodcaller"])

@@ -34,7 +34,10 @@ class XgboostModel:
         self._outputs = Outputs(signature)
         self._missing = float(options.get("missing", np.nan))
         self._threads = int(options.get("threads", 1))
-        self._objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
+        learner = json.loads(booster.save_config())["learner"]
+        self._objective = learner["objective"]["name"]
+        # A DMatrix costs more than the trees for a few rows; linear boosters know nothing else.
+        self._in_place = learner["gradient_booster"]["name"] != "gblinear"
         # A wrapper trained with early stopping predicts with the best iteration; the file remembers it.
         best = booster.attr("best_iteration")
         self._trees = (0, int(best) + 1) if best is not None else (0, 0)
@@ -51,8 +54,14 @@ class XgboostModel:
     def _score(self, x: Any) -> Any:
         # Softmax objectives that answer labels only have their probabilities in the margins.
         margins = self._objective == "multi:softmax"
-        data = xgboost.DMatrix(x, missing=self._missing, nthread=self._threads, enable_categorical=True)
-        scores = self._booster.predict(data, output_margin=margins, iteration_range=self._trees)
+        if self._in_place:
+            kind = "margin" if margins else "value"
+            scores = self._booster.inplace_predict(
+                x, predict_type=kind, missing=self._missing, iteration_range=self._trees
+            )
+        else:
+            data = xgboost.DMatrix(x, missing=self._missing, nthread=self._threads)
+            scores = self._booster.predict(data, output_margin=margins, iteration_range=self._trees)
         if not margins:
             return scores
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
