@@ -170,5 +170,5 @@ def test_categories_of_xgboost_and_catboost_are_refused():
         candidates(cat, "catboost", signature)
     table["k"] = table["k"].astype("category")
     booster = xgboost.XGBRegressor(enable_categorical=True, **XGB).fit(table, y)
-    with pytest.raises(CannotConvert, match="text"):
+    with pytest.raises(CannotConvert, match="categories"):
         candidates(booster, "xgboost", signature)

@@ -19,8 +19,9 @@ def float32_at_most(thresholds: npt.ArrayLike) -> Doubles:
     and at the midpoint if f is the even one (IEEE 754, round half to even).
 
     Example:
-        >>> b = float32_at_most([0.1])
-        >>> bool(np.float32(b[0]) <= 0.1), bool(np.float32(np.nextafter(b[0], 1)) <= 0.1)
+        >>> t = np.float64(0.1)
+        >>> b = float32_at_most([t])[0]
+        >>> bool(np.float32(b) <= t), bool(np.float32(np.nextafter(b, 1)) <= t)
         (True, False)
     """
     exact = np.asarray(thresholds, np.float64)
