@@ -47,6 +47,7 @@ class InferCodec:
     def __init__(self, name: str, version: str, signature: Signature, *, text_only: bool = True) -> None:
         self._head = b'{"model_name":%b,"model_version":%b' % (_encode(name), _encode(version))
         self._inputs = signature.inputs
+        self._count = len(signature.inputs)
         self._usual = usual_inputs(signature.inputs) if signature.batched else {}
         self._datatypes = {field.name: field.datatype for field in signature.outputs}
         self._text = {field.name for field in signature.outputs if field.datatype == "BYTES"}
@@ -60,7 +61,7 @@ class InferCodec:
         follow; 0 means that the whole body is the only input.
         """
         if header_length is None:
-            return self._call(self._request(body), b"", body)
+            return self._call(_read(body), b"", body)
         if header_length == 0:
             return self._raw(body)
         if header_length > len(body):
@@ -69,17 +70,11 @@ class InferCodec:
                 f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes",
             )
         head = body[:header_length]
-        return self._call(self._request(head), body[header_length:], head)
-
-    def _request(self, body: bytes) -> _Request:
-        try:
-            return _decode(body)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise InvalidInput("invalid-json", f"the body is not an infer request: {str(error)[:300]}") from None
+        return self._call(_read(head), body[header_length:], head)
 
     def _call(self, request: _Request, binary: bytes, body: bytes) -> Call:
         tensors: Tensors = {}
-        keys, at, usual = 1, 0, True
+        keys, at, rows = 1, 0, -1
         for tensor in request.inputs:
             name = tensor.name
             if name in tensors:
@@ -92,48 +87,44 @@ class InferCodec:
             if size is not None:
                 tensors[name] = _binary(tensor, size, binary[at:])
                 at += int(size)
-                usual = False
+                rows = 0
                 continue
             raw = bytes(tensor.data)
             reader = self._usual.get(name)
             array = None if reader is None else reader.read(tensor.datatype, tensor.shape, raw)
             if array is None:
-                array, usual = tensor_of_json(name, tensor.datatype, tensor.shape, raw), False
+                array, rows = tensor_of_json(name, tensor.datatype, tensor.shape, raw), 0
+            elif rows != len(array):
+                # The first input's rows; or, not equal to those, 0.
+                rows = len(array) if rows < 0 else 0
             tensors[name] = array
         if at != len(binary):
             raise InvalidInput(
                 "wrong-binary-size", f"{len(binary)} bytes follow the JSON, the inputs' binary_data_size add up to {at}"
             )
-        rows = self._rows_if_equal(tensors) if usual else 0
-        if not rows:
+        if rows <= 0 or len(tensors) != self._count:
+            # Not all of them in their usual form: the binder casts, or says what is wrong.
             tensors, rows = self._bind(tensors)
         call = Call(tensors, rows)
         if request.id is not None:
             call.id = request.id
             keys += 1
-        if request.parameters is not None:
-            call.parameters = request.parameters
-            keys += 1 + len(request.parameters)
-        if request.outputs is not None:
-            keys += 1 + sum(1 if o.parameters is None else 2 + len(o.parameters) for o in request.outputs)
-        refuse_duplicates(body, keys)
         if request.outputs is not None or request.parameters is not None:
-            self._select(call, request)
+            keys += self._select(call, request)
+        refuse_duplicates(body, keys)
         return call
 
-    def _rows_if_equal(self, tensors: Tensors) -> int:
-        """The rows of inputs that were all read in their usual form, or 0 when the binder has to say what is wrong."""
-        if len(tensors) != len(self._inputs):
-            return 0
-        rows = {len(array) for array in tensors.values()}
-        return rows.pop() if len(rows) == 1 else 0
-
-    def _select(self, call: Call, request: _Request) -> None:
-        """Which outputs are asked for, and which of them leave as raw bytes."""
-        everything = bool((request.parameters or {}).get("binary_data_output", False))
+    def _select(self, call: Call, request: _Request) -> int:
+        """Take parameters and requested outputs, raw or not; returns how many keys they had."""
+        keys = 0
+        everything = False
+        if request.parameters is not None:
+            call.parameters = request.parameters
+            everything = bool(request.parameters.get("binary_data_output", False))
+            keys = 1 + len(request.parameters)
         call.binary = everything
         if request.outputs is None:
-            return
+            return keys
         binary = set()
         for output in request.outputs:
             if output.name not in self._datatypes:
@@ -142,9 +133,12 @@ class InferCodec:
                     f"there is no output {output.name[:60]!r}",
                     hint=f"this model gives {', '.join(sorted(self._datatypes))}",
                 )
-            if (output.parameters or {}).get("binary_data", everything):
+            parameters = output.parameters
+            keys += 1 if parameters is None else 2 + len(parameters)
+            if (parameters or {}).get("binary_data", everything):
                 binary.add(output.name)
         call.outputs, call.binary = tuple(output.name for output in request.outputs), frozenset(binary)
+        return keys + 1
 
     def _raw(self, body: bytes) -> Call:
         """Raw mode: the body is the only input, a batch of one; the varying dimension follows from the size."""
@@ -188,6 +182,13 @@ class InferCodec:
         opening = _encode({"name": name, "datatype": self._datatypes[name], "shape": shape})[:-1] + b","
         self._openings[name, shape] = opening
         return opening
+
+
+def _read(body: bytes) -> _Request:
+    try:
+        return _decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidInput("invalid-json", f"the body is not an infer request: {str(error)[:300]}") from None
 
 
 def _binary(tensor: _Input, size: Parameter, rest: bytes) -> Array:
