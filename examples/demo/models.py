@@ -1,0 +1,42 @@
+"""The demo's models and its client."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import joblib
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import penstock
+
+
+def train(folder: Path) -> dict[str, float]:
+    """Train two versions, save them with the rows they were trained on; returns their accuracy on held-out rows."""
+    data = load_breast_cancer(as_frame=True)
+    labels = data.target.map(dict(enumerate(map(str, data.target_names))))
+    x, held_out_x, y, held_out_y = train_test_split(data.data, labels, random_state=0, stratify=labels)
+    x.to_csv(folder / "rows.csv", index=False)
+    (folder / "row.json").write_text(json.dumps(held_out_x.iloc[0].to_dict()))
+    versions = {
+        "v1": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "v2": HistGradientBoostingClassifier(random_state=0),
+    }
+    accuracy = {}
+    for name, model in versions.items():
+        model.fit(x, y)
+        joblib.dump(model, folder / f"{name}.joblib")
+        accuracy[f"{name} ({type(model).__name__})"] = float(model.score(held_out_x, held_out_y))
+    return accuracy
+
+
+def predict_with_client(url: str, row: dict[str, float]) -> str:
+    """One prediction through the SDK."""
+    with penstock.Client(url) as client:
+        prediction = client.predict("tumour", [row])
+    return f"{prediction.predictions} {prediction.probabilities} from version {prediction.version}"
