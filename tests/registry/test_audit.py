@@ -1,5 +1,6 @@
 """The audit log against somebody who may write to the database: what it refuses, and what it shows afterwards."""
 
+import functools
 import hashlib
 import json
 
@@ -62,15 +63,20 @@ def test_an_empty_log_is_whole(registry):
     assert registry.verify_audit().head == GENESIS
 
 
-def test_the_hash_can_be_computed_without_this_package(filled):
-    """The recipe of docs/formats/audit.md, in the standard library alone."""
+def test_the_hash_can_be_computed_without_this_package(filled, intruder):
+    """The recipe of docs/formats/audit.md: SQL and the standard library alone."""
+    filled.set_entries(VersionRef(NAME, 2), metrics={"huge": 1e300, "tiny": 1e-7}, reason='a "quoted" \\ ✓\u2028')
     previous = "sha256:" + "0" * 64
-    for event in filled.events():
-        names = ("seq", "time", "actor", "action", "subject", "before", "after", "reason")
-        content = {name: getattr(event, name) for name in names} | {"previous": previous}
-        data = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-        previous = "sha256:" + hashlib.sha256(data).hexdigest()
-        assert event.hash == previous
+    quote = functools.partial(json.dumps, ensure_ascii=False)
+    for row in intruder.execute(text("SELECT * FROM audit_events ORDER BY seq")):
+        data = (
+            f'{{"action":{quote(row.action)},"actor":{quote(row.actor)},"after":{row.after},"before":{row.before},'
+            f'"previous":{quote(previous)},"reason":{quote(row.reason)},"seq":{row.seq},'
+            f'"subject":{quote(row.subject)},"time":{quote(row.time)}}}'
+        )
+        previous = "sha256:" + hashlib.sha256(data.encode()).hexdigest()
+        assert row.hash == previous
+    assert filled.verify_audit().head == previous
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_day_with_the_registry(run, make_bundle):
     assert run("alias", NAME, "champion", "--delete", "--expect", 2) == f"{NAME}@champion is gone\n"
     assert "(weekly)" in run("history", NAME)
     assert json.loads(run("history", NAME, "--json"))[-1]["action"] == "alias.deleted"
-    assert json.loads(run("gc", "--json")) == {"deleted": 0}
+    assert json.loads(run("gc", "--delete", "--json")) == {"unnamed": 0, "deleted": True}
     head = json.loads(run("audit", "verify", "--json"))["head"]
     assert "unbroken" in run("audit", "verify", "--head", head)
     assert len(run("audit", "list", "--limit", 3).splitlines()) == 3

@@ -61,7 +61,7 @@ def check_everything(registry, artifacts, tmp_path):
     assert [version.number for version in versions] == list(range(len(versions), 0, -1))
     for version in versions:
         assert registry.fetch(version, tmp_path / "cache").digest == version.digest
-    registry.collect_garbage()
+    registry.collect_garbage(delete=True)
     assert {"sha256:" + path.name for path in artifacts.iterdir()} == {version.blob for version in versions}
     assert all(digest_of_file(path) == "sha256:" + path.name for path in artifacts.iterdir())
 

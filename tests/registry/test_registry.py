@@ -11,7 +11,7 @@ from penstock.core.errors import Conflict, InvalidInput, NotFound, Refused
 from penstock.core.names import VersionRef, parse_version_ref
 from penstock.registry.registry import Registry
 from penstock.storage.folder import Folder
-from penstock.storage.locate import open_uri
+from penstock.storage.locate import open_blobs, open_uri
 
 NAME = "A0._-z"
 
@@ -294,6 +294,22 @@ def test_garbage_is_what_no_version_names(registry, make_bundle, tmp_path, artif
     version = registry.register(make_bundle())
     (artifacts / ("0" * 64)).write_bytes(b"left by a killed process")
     (artifacts / ".partial-x").write_bytes(b"left by a killed process")
-    assert registry.collect_garbage() == 1
+    assert registry.collect_garbage(delete=False) == 1
+    assert len(list(artifacts.iterdir())) == 3
+    assert registry.collect_garbage(delete=True) == 1
     assert [path.name for path in artifacts.iterdir()] == [version.blob.removeprefix("sha256:")]
     assert registry.fetch(version, tmp_path / "cache").digest == version.digest
+
+
+def test_a_registry_on_s3_is_the_same(database_url, make_bundle, tmp_path, s3_bucket, clock):
+    blobs = open_blobs(s3_bucket)
+    with Registry.open(database_url, blobs, actor="ana", clock=clock) as registry:
+        version = registry.register(make_bundle(b"in a bucket"), alias="champion")
+        fetched = registry.fetch(registry.resolve(f"{NAME}@champion"), tmp_path / "cache")
+        assert fetched.path("model.onnx").read_bytes() == b"in a bucket"
+        assert [path.name for path in (tmp_path / "cache").iterdir()] == [version.digest.removeprefix("sha256:")]
+        store, blob = open_uri(version.uri)
+        assert store.exists(blob)
+        blobs.put(fetched.path("golden.bin"))
+        assert registry.collect_garbage(delete=True) == 1
+        assert store.exists(blob)

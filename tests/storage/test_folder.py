@@ -74,7 +74,7 @@ def test_collect_removes_what_a_killed_writer_left_and_spares_a_living_one(tmp_p
     living = tmp_path / ".partial-living"
     with living.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert Folder(tmp_path).collect(frozenset()) == 0
+        assert Folder(tmp_path).collect(frozenset(), delete=True) == 0
         assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-living", "README"]
 
 

@@ -198,11 +198,20 @@ def retire(
     _answer(version, as_json, lambda: [_line(version)])
 
 
-def gc(home: Home = None, database: Database = "", artifacts: Artifacts = "", as_json: Json = False) -> None:
-    """Delete stored artifacts that no version names."""
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without it they are counted.")] = False,
+    home: Home = None,
+    database: Database = "",
+    artifacts: Artifacts = "",
+    as_json: Json = False,
+) -> None:
+    """Count or delete stored artifacts that no version in this database names."""
     with _open(home, database, artifacts) as registry:
-        deleted = registry.collect_garbage()
-    _answer({"deleted": deleted}, as_json, lambda: [f"{deleted} artifacts deleted"])
+        found = registry.collect_garbage(delete=delete)
+    text = (
+        f"{found} artifacts deleted" if delete else f"{found} artifacts are named by no version; --delete deletes them"
+    )
+    _answer({"unnamed": found, "deleted": delete}, as_json, lambda: [text])
 
 
 def audit_verify(

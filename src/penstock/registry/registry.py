@@ -197,12 +197,15 @@ class Registry:
             versions.set_retired(change, ref.name, number, retired)
             return self._read(change.connection, VersionRef(ref.name, number))
 
-    def collect_garbage(self) -> int:
-        """Delete stored archives that no version names, and what killed processes left; return how many went."""
+    def collect_garbage(self, *, delete: bool) -> int:
+        """How many stored archives no version names; with `delete`, they and what killed processes left are deleted.
+
+        The store must belong to this database alone: archives that only another database names would go, too.
+        """
         # Under the write lock, so that no registering process can name a blob that is being deleted.
         with self._change("") as change:
             named = change.connection.execute(select(schema.versions.c.blob)).scalars()
-            return self._blobs.collect(frozenset(named))
+            return self._blobs.collect(frozenset(named), delete=delete)
 
     # The audit log
 

@@ -44,8 +44,11 @@ class Blobs(Protocol):
         """
         ...
 
-    def collect(self, keep: Set[str]) -> int:
-        """Delete every blob whose digest is not in `keep`, and what killed writers left; return how many blobs went."""
+    def collect(self, keep: Set[str], *, delete: bool) -> int:
+        """How many blobs there are whose digest is not in `keep`; with `delete`, those and what killed writers left go.
+
+        Asked twice with `delete`, the second answer is 0.
+        """
         ...
 
 

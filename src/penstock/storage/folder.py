@@ -58,20 +58,21 @@ class Folder:
         """A `file://` address; see `Blobs.uri`."""
         return (self._root / key_of(digest)).as_uri()
 
-    def collect(self, keep: Set[str]) -> int:
-        """Delete what is not kept; see `Blobs.collect`."""
+    def collect(self, keep: Set[str], *, delete: bool) -> int:
+        """Count or delete what is not kept; see `Blobs.collect`."""
         if not self._root.is_dir():
             return 0
         kept = {key_of(digest) for digest in keep}
-        deleted = 0
         with disk_errors(f"the artifacts folder {self._root}"):
-            for path in self._root.iterdir():
-                if path.name.startswith(_PARTIAL):
-                    _delete_if_abandoned(path)
-                elif path.name not in kept and _is_key(path.name):
+            paths = list(self._root.iterdir())
+            doomed = [path for path in paths if path.name not in kept and _is_key(path.name)]
+            if delete:
+                for path in doomed:
                     path.unlink(missing_ok=True)
-                    deleted += 1
-        return deleted
+                for path in paths:
+                    if path.name.startswith(_PARTIAL):
+                        _delete_if_abandoned(path)
+        return len(doomed)
 
 
 def _is_key(name: str) -> bool:

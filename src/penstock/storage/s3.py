@@ -70,13 +70,13 @@ class S3:
         """An `s3://` address with endpoint and region where they were given; see `Blobs.uri`."""
         return f"{self._place}/{key_of(digest)}" + (f"?{urlencode(self._options)}" if self._options else "")
 
-    def collect(self, keep: Set[str]) -> int:
-        """Delete what is not kept; see `Blobs.collect`. Unfinished uploads are left to the bucket's lifecycle rule."""
+    def collect(self, keep: Set[str], *, delete: bool) -> int:
+        """Count or delete what is not kept; see `Blobs.collect`. Unfinished uploads are the bucket's to expire."""
         kept = {key_of(digest) for digest in keep}
         with self._errors():
             keys = [str(item["path"]) for page in self._store.list() for item in page]
             doomed = [key for key in keys if key not in kept and _is_key(key)]
-            if doomed:
+            if delete and doomed:
                 self._store.delete(doomed)
         return len(doomed)
 
