@@ -109,6 +109,7 @@ def test_lightgbm_categories_of_a_matrix():
     [
         (lambda: catboost.CatBoostClassifier(**CAT), "two", 1e-12),
         (lambda: catboost.CatBoostClassifier(**CAT), "three", SINGLE),
+        (lambda: catboost.CatBoostClassifier(loss_function="MultiClass", **CAT), "two", 1e-12),
         (lambda: catboost.CatBoostRegressor(**CAT), "value", 1e-12),
         (lambda: catboost.CatBoostRegressor(nan_mode="Max", **CAT), "value", 1e-12),
         (lambda: catboost.CatBoostRegressor(loss_function="Poisson", **CAT), "value", 1e-12),
@@ -157,6 +158,18 @@ def test_what_is_refused(data, make, reason):
     kind = type(estimator).__module__.split(".")[0]
     with pytest.raises(CannotConvert, match=reason):
         candidates(estimator, kind, signature_of(x))
+
+
+def test_catboost_that_decides_at_another_probability_is_refused(data):
+    estimator = catboost.CatBoostClassifier(**CAT).fit(data["x"], data["two"])
+    estimator.set_probability_threshold(0.3)
+    with pytest.raises(CannotConvert, match="another probability"):
+        candidates(estimator, "catboost", signature_of(data["x"], estimator.classes_))
+
+
+def test_lightgbm_takes_a_table_by_position(data):
+    table = pd.DataFrame(np.nan_to_num(data["x"]), columns=["a b", "c d", "e", "f", "g", "h"])
+    check(lightgbm.LGBMRegressor(**QUIET).fit(table, data["value"]), table, kind="lightgbm")
 
 
 def test_categories_of_xgboost_and_catboost_are_refused():

@@ -90,6 +90,19 @@ def test_an_estimator_that_lacks_what_its_converter_reads_is_refused():
         candidates(estimator, "sklearn", signature_of(X, estimator.classes_))
 
 
+def test_a_target_column_of_width_one_is_flat():
+    estimator = LinearRegression().fit(X, X[:, :1])
+    check(estimator, X)
+
+
+def test_single_precision_is_said():
+    three = SIGN + (X[:, 1] > 0)
+    forest = candidates(DecisionTreeClassifier().fit(X, three), "sklearn", signature_of(X, np.unique(three)))[0]
+    assert "single precision" in forest.note
+    assert candidates(DecisionTreeClassifier().fit(X, SIGN), "sklearn", signature_of(X, np.unique(SIGN)))[0].note == ""
+    assert forest.converter.keys() == {"onnx", "penstock", "scikit-learn"}
+
+
 def test_no_row_and_one_row():
     model = convert(DecisionTreeClassifier(max_depth=3).fit(X, SIGN), X)
     for rows in (0, 1):

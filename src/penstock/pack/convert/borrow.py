@@ -77,6 +77,8 @@ def _include(context: Context, estimator: Any, x: Frame) -> list[Value]:
             continue
         if context.graph.ml_version >= 5 and any(node.op_type in _OLDER_TREES for node in model.graph.node):
             raise NeedsVersion4
+        if dtype == "float32":
+            context.notes.add(f"{class_name(estimator)} computes in single precision")
         names = context.graph.include(model, {"x": context.matrix(x, dtype).name})
         types = [_DTYPES[output.type.tensor_type.elem_type] for output in model.graph.output]
         widths = [array.shape[1] if array.ndim > 1 else 0 for array in arrays]

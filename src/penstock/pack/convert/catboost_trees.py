@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from penstock.pack.convert.candidate import CannotConvert
@@ -28,8 +29,13 @@ def classes(context: Context, estimator: Any, x: Frame) -> Classified:
     """CatBoostClassifier: logistic of one raw value, softmax of several."""
     loss, forest = _forest(estimator)
     matrix = context.matrix(x, "float64")
+    if float(estimator.get_probability_threshold() or 0.5) != 0.5:
+        raise CannotConvert("the CatBoost model decides at another probability than one half")
     if loss in ("Logloss", "CrossEntropy"):
         return logistic(context, add_forest(context.graph, forest, matrix))
+    if loss == "MultiClass" and forest.targets == 2:
+        # ONNX Runtime decides between two classes by a rule of its own; their difference says the same.
+        return logistic(context, add_forest(context.graph, _second_minus_first(forest), matrix))
     if loss == "MultiClass":
         index, raw = add_vote(context.graph, forest, matrix)
         return Classified(index, context.apply("Softmax", raw, axis=1), raw)
@@ -44,6 +50,11 @@ def values(context: Context, estimator: Any, x: Frame) -> Value:
         raise CannotConvert(f"the CatBoost loss {loss!r} has no converter")
     out = context.apply("Exp", raw) if loss in _EXPONENTIAL else raw
     return context.flat(out) if out.width == 1 else out
+
+
+def _second_minus_first(forest: Forest) -> Forest:
+    trees = [msgspec.structs.replace(tree, values=tree.values[:, 1:] - tree.values[:, :1]) for tree in forest.trees]
+    return Forest(tuple(trees))
 
 
 def _forest(estimator: Any) -> tuple[str, Forest]:

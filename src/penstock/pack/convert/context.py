@@ -45,6 +45,8 @@ class Context:
         self._rules = rules
         # The packages whose converters had a part in the graph.
         self.used = used
+        # What a person should know about the graph's arithmetic.
+        self.notes: set[str] = set()
 
     # Inner estimators -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import numpy as np
 from penstock.core.signature import Field, Signature
 from penstock.core.tensors import dtype_of
 from penstock.pack.convert.candidate import Candidate, CannotConvert
-from penstock.pack.convert.context import Context
+from penstock.pack.convert.context import Context, class_name
 from penstock.pack.convert.graph import ELEMENT_TYPES, Graph, NeedsVersion4
 from penstock.pack.convert.rules import RULES
 from penstock.pack.convert.values import TEXT, Classified, Frame, Value
@@ -31,9 +31,10 @@ def candidates(estimator: Any, kind: str, signature: Signature) -> list[Candidat
     used = {kind}
     try:
         try:
-            model = _model(estimator, signature, 5, used)
+            model, notes = _model(estimator, signature, 5, used)
         except NeedsVersion4:
-            model = _model(estimator, signature, 4, used)
+            model, notes = _model(estimator, signature, 4, used)
+            notes.add("leaves with several values leave the tree operator in single precision")
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
         # Fitted estimators are read by attributes that another version of their library may lack or change.
         # That costs speed and must not cost the bundle: the original is served then.
@@ -41,10 +42,11 @@ def candidates(estimator: Any, kind: str, signature: Signature) -> list[Candidat
     # A module's own word: the same module comes from several distributions (xgboost, xgboost-cpu).
     versions = {_PACKAGES.get(name, name): str(sys.modules[name].__version__) for name in used}
     versions |= {name: importlib.metadata.version(name) for name in ("onnx", "penstock")}
-    return [Candidate(name="float64", model=model, converter=dict(sorted(versions.items())))]
+    note = "; ".join(sorted(notes))
+    return [Candidate(name="float64", model=model, converter=dict(sorted(versions.items())), note=note)]
 
 
-def _model(estimator: Any, signature: Signature, ml_version: int, used: set[str]) -> bytes:
+def _model(estimator: Any, signature: Signature, ml_version: int, used: set[str]) -> tuple[bytes, set[str]]:
     graph = Graph(ml_version)
     context = Context(graph, RULES, used)
     frame = _frame(graph, estimator, signature)
@@ -59,19 +61,25 @@ def _model(estimator: Any, signature: Signature, ml_version: int, used: set[str]
             outputs["probabilities"] = said.probabilities
     if missing := sorted(asked.keys() - outputs.keys()):
         raise CannotConvert(f"the converted model has no output {missing[0]!r}")
-    return graph.build({name: _as_asked(context, value, asked.get(name)) for name, value in outputs.items()})
+    model = graph.build({name: _as_asked(context, value, asked.get(name)) for name, value in outputs.items()})
+    return model, context.notes
 
 
 def _frame(graph: Graph, estimator: Any, signature: Signature) -> Frame:
     known = {field.name: field for field in signature.inputs}
     names = list(known)
-    if signature.layout == "table" and hasattr(estimator, "feature_names_in_"):
+    if signature.layout == "table" and _goes_by_name(estimator):
         # The estimator picks its columns by name; the rest of the table must not reach it.
         names = [str(name) for name in estimator.feature_names_in_]
         if lacking := [name for name in names if name not in known]:
             raise CannotConvert(f"the model was trained with a column {lacking[0]!r} that the signature has not")
     values = {field.name: _input(graph, field) for field in signature.inputs}
     return Frame(tuple(values[name] for name in names), signature.layout == "table")
+
+
+def _goes_by_name(estimator: Any) -> bool:
+    # LightGBM takes columns by position, and the names it reports are its own spelling of them.
+    return hasattr(estimator, "feature_names_in_") and not class_name(estimator).startswith("lightgbm.")
 
 
 def _input(graph: Graph, field: Field) -> Value:

@@ -61,16 +61,7 @@ def by_margin(context: Context, estimator: Any, x: Frame) -> Classified:
 def line(context: Context, estimator: Any, x: Frame) -> Value:
     """Linear regressors of one or several targets."""
     out = _scores(context, estimator, x)
-    return out if np.ndim(estimator.coef_) == 2 and _keeps_columns(estimator) else context.flat(out)
-
-
-def _keeps_columns(estimator: Any) -> bool:
-    # Trained on y of shape [rows, 1] most answer in that shape; intercept_ alone shows which it was.
-    if estimator.coef_.shape[0] > 1:
-        return True
-    if class_name(estimator) in ("sklearn.SVR", "sklearn.LinearSVR"):
-        return False
-    raise CannotConvert("the target was a column [rows, 1]; train on a flat target [rows]")
+    return context.flat(out) if out.width == 1 else out
 
 
 def log_line(context: Context, estimator: Any, x: Frame) -> Value:
