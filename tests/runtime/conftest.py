@@ -100,7 +100,7 @@ class Model:
         if harm == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if harm == "orphan":
-            subprocess.Popen(["sleep", "1000"])
+            print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)
             os._exit(0)
         if harm == "leak":
             LEAKED.append(bytearray(os.urandom(1 << 20) * 64))
@@ -164,11 +164,12 @@ class Served:
         return runner
 
     async def until(self, condition, limit_s=20.0):
-        """Wait for something that comes with a log line or a change of slots."""
+        """Wait for something that comes with a log line or a change of slots; what it came to."""
         async with asyncio.timeout(limit_s):
-            while not condition():
+            while not (found := condition()):
                 self.changed.clear()
                 await self.changed.wait()
+        return found
 
     def call(self, rows=ROWS, parameters=None, deadline_s=10.0, runner=None):
         """A future of the outputs or the error."""

@@ -259,10 +259,14 @@ def test_with_no_worker_a_batch_fails_at_once(run, tmp_path, hostile):
     run(body)
 
 
-def test_workers_die_with_their_parent(tmp_path, hostile):
+@pytest.mark.parametrize("harm", ["none", "hold the lock"])
+def test_workers_die_with_their_parent(tmp_path, hostile, harm):
+    """An idle one and one that is hung in its model, which no Python code of ours could end."""
     script = textwrap.dedent(f"""
         import asyncio, sys
         from pathlib import Path
+        import numpy as np
+        from penstock.runtime.worker.client import WorkerRunner
         from penstock.bundle.bundle import verify_directory
         from penstock.runtime.worker.policy import WorkerPolicy
         from penstock.runtime.worker.pool import WorkerPool
@@ -272,12 +276,19 @@ def test_workers_die_with_their_parent(tmp_path, hostile):
             pool = WorkerPool(bundle, Path(sys.executable), Path({str(tmp_path / "run")!r}), WorkerPolicy(),
                               log=lambda event, **fields: print(event, fields["pid"], flush=True))
             await pool.start()
+            runner = WorkerRunner(Path({str(tmp_path / "run")!r}), bundle.digest, 1)
+            await runner.connect()
+            runner.start({{"x": np.zeros((1, 4), np.float32)}}, {{"harm": {harm!r}}}, None, print)
+            await asyncio.sleep(0.3)
+            print("hung", 0, flush=True)
             await asyncio.sleep(1000)
 
         asyncio.run(main())
     """)
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         _, pid = parent.stdout.readline().split()
+        while not parent.stdout.readline().startswith("hung"):
+            pass
         worker = os.pidfd_open(int(pid)) if hasattr(os, "pidfd_open") else None
         parent.kill()
     if worker is None:
