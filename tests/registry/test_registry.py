@@ -66,6 +66,8 @@ def test_the_same_bundle_keeps_its_number_and_takes_new_tags(registry, make_bund
     assert registry.register(bundle, tags={"a": "1"}) == first
     assert len(registry.events()) == events, "nothing changed, so nothing is recorded"
     assert registry.register(bundle, tags={"b": "2"}).tags == {"a": "1", "b": "2"}
+    registry.set_entries(VersionRef(NAME, 1), metrics={"auc": 0.5})
+    assert registry.register(bundle).metrics == {"auc": 0.5}, "the packed metric is not put back over a later one"
     assert registry.register(bundle, name="other").ref == "other/1"
     assert [version.number for version in registry.versions(NAME)] == [1]
 

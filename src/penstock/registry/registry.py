@@ -91,26 +91,17 @@ class Registry:
             else:
                 bundle = open_bundle(source, scratch / "opened")
             model = check_name(name or bundle.manifest.name, "model")
-            found = {**bundle.manifest.lineage.metrics, **(metrics or {})}
-            entries = check_tags(tags or {}), check_metrics(found)
-            measurements = _read_measurements(bundle)
             if alias:
                 check_name(alias, "alias")
+            entries = check_tags(tags or {}), check_metrics(metrics or {})
+            packed = check_metrics(bundle.manifest.lineage.metrics), _read_measurements(bundle)
             for _ in range(_ATTEMPTS):
                 blob = self._stored(bundle, model, scratch)
                 with self._change(reason) as change:
                     # Under the write lock, which the collector of unnamed blobs holds while it deletes.
                     if not self._blobs.exists(blob):
                         continue
-                    row = versions.find_digest(change.connection, model, bundle.digest)
-                    if row is None:
-                        number = versions.insert_version(
-                            change, model, bundle.digest, blob, bundle.manifest, measurements
-                        )
-                    else:
-                        number = row.number
-                        if row.blob != blob and not self._blobs.exists(row.blob):
-                            versions.replace_blob(change, row, blob)
+                    number = self._number(change, model, bundle, blob, *packed)
                     versions.set_entries(change, schema.tags, model, number, entries[0])
                     versions.set_entries(change, schema.metrics, model, number, entries[1])
                     if alias:
@@ -235,6 +226,18 @@ class Registry:
         number = versions.resolve_number(connection, ref)
         versions.find_version(connection, ref.name, number)
         return versions.read_versions(connection, ref.name, self._blobs.uri, number)[0]
+
+    def _number(
+        self, change: Change, model: str, bundle: Bundle, blob: str, metrics: dict[str, float], measurements: Any
+    ) -> int:
+        row = versions.find_digest(change.connection, model, bundle.digest)
+        if row is None:
+            number = versions.insert_version(change, model, bundle.digest, blob, bundle.manifest, measurements)
+            versions.set_entries(change, schema.metrics, model, number, metrics)
+            return number
+        if row.blob != blob and not self._blobs.exists(row.blob):
+            versions.replace_blob(change, row, blob)
+        return int(row.number)
 
     @contextmanager
     def _change(self, reason: str) -> Iterator[Change]:
