@@ -7,6 +7,7 @@ you would type.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -78,7 +79,7 @@ def demo(folder: Path) -> None:
                 write_routes(folder, generation, version)
             time.sleep(1)
         result = traffic.result
-        accepted, answered = node.counted("accepted"), node.counted("answered")
+        accepted, answered = node.counted()
         print(f"  {result.answers} answers, {result.errors} errors, from versions {', '.join(sorted(result.versions))}")
         print(f"  the node accepted {accepted} requests and answered {answered}")
         if result.errors or accepted != answered or len(result.versions) != 2:
@@ -125,11 +126,14 @@ class Node:
         if status != 0:
             sys.exit((self.folder / "node.log").read_text())
 
-    def counted(self, what: str) -> int:
-        """A counter of the node, without the request that asks for it."""
-        found = re.search(rf"^penstock_{what}_total (\S+)", get(self.port, "/metrics").decode(), re.MULTILINE)
-        own = 1 if what == "accepted" else 0
-        return int(float(found[1])) - own if found else -1
+    def counted(self) -> tuple[int, int]:
+        """Requests accepted and answered by now, without the one that asks: it is accepted and not yet answered."""
+        page = get(self.port, "/metrics").decode()
+        accepted, answered = (
+            int(float(re.findall(rf"^penstock_{what}_total (\S+)", page, re.MULTILINE)[0]))
+            for what in ("accepted", "answered")
+        )
+        return accepted - 1, answered
 
 
 def write_routes(folder: Path, generation: int, version: str) -> None:
@@ -146,9 +150,10 @@ def write_routes(folder: Path, generation: int, version: str) -> None:
 def run(folder: Path, command: str) -> None:
     """Print a command as a person would type it, and run it."""
     print(f"  $ penstock {command}", flush=True)
-    done = subprocess.run(arguments(folder, command), cwd=folder, capture_output=True, text=True)
+    environment = {**os.environ, "PENSTOCK_ACTOR": "demo"}
+    done = subprocess.run(arguments(folder, command), cwd=folder, env=environment, capture_output=True, text=True)
     for line in done.stdout.splitlines():
-        print(f"    {line}")
+        print(f"    {line[:140]}")
     if done.returncode:
         sys.exit(done.stderr)
 

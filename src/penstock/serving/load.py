@@ -7,15 +7,13 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from penstock.bundle.bundle import Bundle, open_bundle
+from penstock.bundle.bundle import Bundle
 from penstock.core.clock import monotonic
-from penstock.core.errors import InvalidInput, Refused
+from penstock.core.errors import Refused
 from penstock.core.routes import Arm, Endpoint
 from penstock.core.tensors import Tensors
 from penstock.runtime import golden
@@ -28,6 +26,7 @@ from penstock.runtime.worker.client import WorkerRunner
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import LOAD_US, Board
 from penstock.serving.cache import AnswerCache
+from penstock.serving.fetch import fetch_bundle
 from penstock.serving.settings import NodeSettings
 
 INLINE_MAX_S = 0.001
@@ -43,7 +42,7 @@ async def load_arm(
     """Load `arm` beside whatever is served now; raises what is wrong with it, and then nothing has changed."""
     began = monotonic()
     loop = asyncio.get_running_loop()
-    bundle = await _in_background(lambda: open_bundle(path_of(arm.uri), settings.bundles, arm.bundle))
+    bundle = await _in_background(lambda: fetch_bundle(arm, settings.bundles))
     manifest = bundle.manifest
     if route.cache is not None and not manifest.golden.deterministic:
         raise Refused(
@@ -86,14 +85,6 @@ def runs_inline(bundle: Bundle, isolation: str) -> bool:
         )
     native = served.runtime == "onnx" and bundle.manifest.builtin_operators
     return isolation == "inline" or (isolation == "auto" and native)
-
-
-def path_of(uri: str) -> Path:
-    """The local path a bundle's uri names; raises InvalidInput for any other kind of uri."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
-        raise InvalidInput("unknown-uri", f"a bundle's uri {uri[:200]!r} is neither a path nor file://")
-    return Path(unquote(parts.path) if parts.scheme else uri)
 
 
 def _load_and_measure(bundle: Bundle, max_rows: int) -> tuple[Model, Cost, float]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-import penstock
 from penstock.core.errors import PenstockError
 from penstock.core.routes import arm_of_version
+from penstock.core.version import __version__
 from penstock.protocols.oip import metadata
 from penstock.protocols.problems import body_of, status_of
 from penstock.serving.addresses import Addresses, ModelAddress
@@ -27,7 +27,7 @@ def plain_page(path: str, addresses: Addresses, boards: Boards, problems: Mappin
             ready = boards.all_ready() and not (problems and not addresses.endpoints)
             return Reply(200 if ready else 503, JSON, metadata.health("ready", ready))
         case "/v2" | "/":
-            return Reply(200, JSON, metadata.server_metadata(penstock.__version__))
+            return Reply(200, JSON, metadata.server_metadata(__version__))
         case "/v2/models":
             return Reply(200, JSON, _encode({"models": sorted({*addresses.endpoints, *problems})}))
         case "/metrics":

@@ -13,12 +13,13 @@ from functools import partial
 
 import msgspec
 
-from penstock.bundle.bundle import Bundle, open_bundle
+from penstock.bundle.bundle import Bundle
 from penstock.core.clock import wall
 from penstock.core.errors import PenstockError
 from penstock.core.routes import RouteDocument
 from penstock.runtime.worker.policy import WorkerPolicy, backoff_s, failures_after
-from penstock.serving.load import path_of, runs_inline
+from penstock.serving.fetch import fetch_bundle
+from penstock.serving.load import runs_inline
 from penstock.serving.log import Log
 from penstock.serving.node import POLL_S, listen
 from penstock.serving.routes_file import RoutesFile
@@ -112,7 +113,7 @@ class Supervisor:
         for route in document.endpoints.values():
             for arm in route.arms:
                 try:
-                    bundle = await asyncio.to_thread(open_bundle, path_of(arm.uri), self.settings.bundles, arm.bundle)
+                    bundle = await asyncio.to_thread(fetch_bundle, arm, self.settings.bundles)
                     if not runs_inline(bundle, route.isolation):
                         needed[bundle.digest] = bundle
                 except (PenstockError, OSError):
