@@ -124,7 +124,7 @@ def _convert(field: Field, array: Array, dtype: np.dtype[np.generic]) -> Array:
         )  # fmt: skip
     wide_integers = dtype.kind == "f" and source.kind in "iu" and source.itemsize == 8
     # numpy calls INT64 to FP64 safe; past 2^53 neighbouring integers become one float.
-    if wide_integers and int(np.abs(array.astype(np.float64)).max()) > _EXACT_INTEGERS:
+    if wide_integers and max(int(array.max()), -int(array.min())) > _EXACT_INTEGERS:
         raise InvalidInput(
             "inexact-value", f"input {field.name!r} has an integer beyond 2^53, which {field.datatype} cannot hold"
         )

@@ -6,6 +6,7 @@ document: half a document obeyed is worse than yesterday's obeyed whole.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import Literal
@@ -13,11 +14,14 @@ from typing import Literal
 import msgspec
 
 from penstock.core.digest import canonical_json, digest_of
+from penstock.core.distinct import refuse_duplicate_keys
 from penstock.core.errors import InvalidInput, NotFound
 from penstock.core.names import check_name
 
 FORMAT = 1
 TOTAL_WEIGHT = 10_000
+MOST_BATCH_ROWS = 65_536
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -84,12 +88,14 @@ def read_routes(data: bytes) -> RouteDocument:
                 hint="upgrade Penstock on this node",
             )
         document = msgspec.json.decode(data, type=RouteDocument)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidInput("invalid-routes", f"route document: {error}", hint="see docs/formats/routes.md") from None
     if document.format != FORMAT or document.generation < 0:
         raise InvalidInput(
             "invalid-routes", f"route document: format {document.format}, generation {document.generation}"
         )
+    # An endpoint or a weight that stands twice: the parser took the last one, somebody meant the first.
+    refuse_duplicate_keys(data, "invalid-routes", "route document: ")
     for name, endpoint in document.endpoints.items():
         _check_endpoint(name, endpoint)
     return document
@@ -109,9 +115,26 @@ def _check_endpoint(name: str, endpoint: Endpoint) -> None:
         raise InvalidInput(
             "invalid-routes", f"endpoint {name!r}: weights {weights} must be integers >= 0 that sum to {TOTAL_WEIGHT}"
         )
+    for arm in endpoint.arms:
+        _check_arm(name, arm)
     limits = endpoint.limits
     if min(limits.deadline_ms, limits.max_wait_ms, limits.max_body_bytes, limits.max_batch_rows) <= 0:
         raise InvalidInput("invalid-routes", f"endpoint {name!r}: every limit must be greater than 0")
+    # A batch of that size is run when the version is loaded: a slip of the finger must not take all memory.
+    if limits.max_batch_rows > MOST_BATCH_ROWS:
+        raise InvalidInput("invalid-routes", f"endpoint {name!r}: max_batch_rows is more than {MOST_BATCH_ROWS}")
+
+
+def _check_arm(endpoint: str, arm: Arm) -> None:
+    # Without a digest nothing would be verified before it is opened.
+    if not _DIGEST.fullmatch(arm.bundle):
+        raise InvalidInput(
+            "invalid-routes", f"endpoint {endpoint!r}: bundle {arm.bundle[:80]!r} is not sha256: and 64 hex digits"
+        )
+    # It is sent in a header and written to the log as it stands.
+    model, slash, number = arm.version.partition("/")
+    for part in (model, number) if slash else (model,):
+        check_name(part, f"endpoint {endpoint!r}: part of the version")
 
 
 def choose_arm(endpoint: Endpoint, bucket: int) -> int:

@@ -7,10 +7,7 @@ dropped. Only otherwise (a colon inside a string, an unknown key, or a real dupl
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from penstock.core.errors import InvalidInput
+from penstock.core.distinct import refuse_duplicate_keys
 
 
 def refuse_duplicates(body: bytes, keys: int) -> None:
@@ -24,15 +21,4 @@ def refuse_duplicates(body: bytes, keys: int) -> None:
     """
     if body.count(b":") == keys:
         return
-    try:
-        json.loads(body, object_pairs_hook=_distinct)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput("invalid-json", f"the body is not JSON this server can read: {error}") from None
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise InvalidInput("duplicate-key", f"the key {key[:60]!r} stands twice in one object")
-        seen.add(key)
+    refuse_duplicate_keys(body, "duplicate-key")

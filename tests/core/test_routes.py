@@ -1,0 +1,101 @@
+"""Route documents: what is accepted, what is refused and why, and the choice of an arm."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.digest import canonical_json
+from penstock.core.errors import InvalidInput, NotFound
+from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, arm_of_version, choose_arm, read_routes
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def arm(**changes):
+    return {"name": "main", "version": "churn/7", "bundle": DIGEST, "uri": "/b", "weight": 10_000, **changes}
+
+
+def routes(arms=None, **changes):
+    return {"format": 1, "generation": 3, "endpoints": {"churn": {"arms": arms or [arm()], **changes}}}
+
+
+def refusal(document):
+    data = document if isinstance(document, bytes) else json.dumps(document).encode()
+    with pytest.raises(InvalidInput) as error:
+        read_routes(data)
+    return error.value
+
+
+def test_a_good_document_reads_and_writes_the_same():
+    document = read_routes(
+        json.dumps(routes(limits={"deadline_ms": 50}, isolation="inline", cache={"ttl_s": 5})).encode()
+    )
+    assert document.endpoints["churn"].limits.deadline_ms == 50
+    assert read_routes(canonical_json(document)) == document
+    assert document.digest() == read_routes(canonical_json(document)).digest()
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        (routes(limits={"deadline_s": 5}), "deadline_s"),
+        (routes(shadow=[]), "shadow"),
+        (routes([arm(wait=1)]), "wait"),
+        ({**routes(), "extra": 1}, "extra"),
+        (routes(isolation="thread"), "thread"),
+        (routes([arm(weight="10000")]), "int"),
+        (routes([arm(weight=9_999)]), "9999"),
+        (routes([arm(weight=-1), arm(name="b", weight=10_001)]), "-1"),
+        (routes([arm(weight=5_000), arm(weight=5_000)]), "name of its own"),
+        (routes([]) | {"endpoints": {"churn": {"arms": []}}}, "at least one arm"),
+        (routes(limits={"max_batch_rows": 0}), "greater than 0"),
+        (routes(limits={"deadline_ms": -1}), "greater than 0"),
+        (routes(limits={"max_batch_rows": 10**9}), "max_batch_rows"),
+        (routes([arm(bundle="")]), "bundle"),
+        (routes([arm(bundle="sha256:12")]), "bundle"),
+        (routes([arm(version='7"\r\nx: y')]), "version"),
+        (routes([arm(version="")]), "version"),
+        ({**routes(), "generation": -1}, "generation"),
+        ({**routes(), "format": 0}, "format"),
+        (b"", "truncated"),
+        (b"[1]", "array"),
+        (b'{"format": 1', "truncated"),
+        (b"\xff", "route document"),
+        (json.dumps(routes()).replace('"weight": 10000', '"weight": 1, "weight": 10000').encode(), "twice"),
+        (json.dumps(routes()).replace("churn", "ch urn", 1).encode(), "valid name"),
+        (b"[" * 500_000, "route document"),
+    ],
+)  # fmt: skip
+def test_a_bad_document_is_refused_and_says_why(document, says):
+    error = refusal(document)
+    assert error.code in ("invalid-routes", "invalid-name")
+    assert says in str(error)
+
+
+def test_a_newer_document_is_called_newer_also_when_its_fields_are_unknown():
+    assert refusal({**routes(), "format": 2, "new": True}).code == "newer-format"
+
+
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=6), st.integers(0, TOTAL_WEIGHT - 1))
+def test_every_bucket_has_one_arm_and_each_arm_its_share(parts, bucket):
+    weights = [*parts, 0]
+    weights[-1] = TOTAL_WEIGHT - sum(parts)
+    if weights[-1] < 0:
+        weights = [TOTAL_WEIGHT]
+    endpoint = Endpoint(
+        arms=tuple(Arm(name=f"a{i}", version="m/1", bundle="", uri="", weight=w) for i, w in enumerate(weights))
+    )
+    chosen = choose_arm(endpoint, bucket)
+    assert sum(weights[:chosen]) <= bucket < sum(weights[: chosen + 1])
+
+
+def test_a_version_is_found_by_number_or_whole():
+    endpoint = msgspec.convert({"arms": [arm(), arm(name="b", version="churn/8", weight=0)]}, Endpoint)
+    assert [arm_of_version(endpoint, text) for text in ("7", "8", "churn/8")] == [0, 1, 1]
+    for unknown in ("9", "", "churn", "churn/", "07"):
+        with pytest.raises(NotFound) as refused:
+            arm_of_version(endpoint, unknown)
+        assert refused.value.code == "unknown-version"

@@ -1,0 +1,92 @@
+"""Bundles and one node that most tests share: each is made once."""
+
+import pytest
+from tests.serving.bundles import ELEMENTS, identity, python_bundle, summing, table, two_inputs
+from tests.serving.nodes import RunningNode, document, endpoint
+
+from penstock.core.routes import Cache
+from penstock.serving.http.connection import HttpLimits
+
+SUM = "class Model:\n    def predict(self, x):\n        return x.sum(axis=1).astype('float64')\n"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("bundles")
+
+
+@pytest.fixture(scope="session")
+def summing_1(folder):
+    return summing(folder / "summing-1", 100.0)
+
+
+@pytest.fixture(scope="session")
+def summing_2(folder):
+    return summing(folder / "summing-2", 200.0)
+
+
+@pytest.fixture(scope="session")
+def python_sum(folder):
+    return python_bundle(folder / "python-sum", SUM)
+
+
+@pytest.fixture(scope="session")
+def people(folder):
+    return table(folder / "table")
+
+
+@pytest.fixture(scope="session")
+def pair(folder):
+    return two_inputs(folder / "pair")
+
+
+@pytest.fixture(scope="session")
+def identities(folder):
+    """Datatype to the bundle that gives it back."""
+    return {datatype: identity(folder / f"identity-{datatype}", datatype) for datatype in ELEMENTS}
+
+
+@pytest.fixture
+def make_node(tmp_path):
+    """`make_node(**settings)`: a node that is not started yet; all are stopped at the end."""
+    nodes = []
+
+    def make(**settings):
+        nodes.append(RunningNode(tmp_path / f"node-{len(nodes)}", **settings))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory, summing_1, summing_2, people, pair, identities, folder):
+    """One event loop that serves every inline bundle."""
+    running = RunningNode(tmp_path_factory.mktemp("node"), http=quick_limits())
+    fixed = identity(folder / "fixed", "FP32", (2, 3))
+    vectors = identity(folder / "vectors", "INT64", (-1,))
+    wide = identity(folder / "wide", "FP32", (-1, -1))
+    running.publish(
+        document(
+            1,
+            sum=endpoint(summing_1, summing_2),
+            split=endpoint(summing_1, summing_2, weights=[5_000, 5_000]),
+            small=endpoint(summing_1, limits={"max_body_bytes": 2_000}),
+            people=endpoint(people),
+            pair=endpoint(pair),
+            kept=endpoint(pair, cache=Cache()),
+            fixed=endpoint(fixed),
+            vectors=endpoint(vectors),
+            wide=endpoint(wide),
+            **{f"same-{datatype}": endpoint(bundle) for datatype, bundle in identities.items()},
+        )
+    )
+    running.start()
+    yield running
+    assert running.stop() == 0
+    assert not running.events("internal-error")
+
+
+def quick_limits():
+    return HttpLimits(request_timeout_s=1.0, idle_timeout_s=3.0, max_body_bytes=1_000_000)
