@@ -7,6 +7,7 @@ that packs survives, does not import what the pickle names, and nothing is left 
 import builtins
 import code
 import cProfile
+import functools
 import json
 import os
 import pickle
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 from numpy.testing._private import utils as numpy_testing
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer
 from skops import io as skops_io
 
 from penstock.core.errors import PenstockError, Refused
@@ -150,6 +152,17 @@ def test_a_skops_file_with_types_of_its_own_is_refused(tmp_path):
     with pytest.raises(Refused) as refusal:
         pack_file(path, SAMPLE, name="m", out=tmp_path / "out")
     assert refusal.value.code == "untrusted-type"
+
+
+def test_a_partial_of_an_untrusted_function_is_refused(tmp_path):
+    """`functools.partial` is on our list, what it calls must be on it, too."""
+    model = FunctionTransformer(functools.partial(os.system)).fit(SAMPLE)
+    path = tmp_path / "model.skops"
+    skops_io.dump(model, path)
+    with pytest.raises(Refused) as refusal:
+        pack_file(path, SAMPLE, name="m", out=tmp_path / "out")
+    assert refusal.value.code == "untrusted-type"
+    assert "system" in refusal.value.message
 
 
 @pytest.mark.parametrize("target", ["os.system", "builtins.exec", "builtins.eval", "subprocess.Popen"])

@@ -13,8 +13,9 @@ from penstock.core.errors import InvalidInput, ModelFailed, NotFound, PenstockEr
 
 _KINDS: dict[str, tuple[Runtime, Serialization]] = {
     ".joblib": ("sklearn", "joblib"),
-    ".pkl": ("sklearn", "pickle"),
-    ".pickle": ("sklearn", "pickle"),
+    # joblib reads plain pickles too, and many a .pkl was written by joblib.
+    ".pkl": ("sklearn", "joblib"),
+    ".pickle": ("sklearn", "joblib"),
     ".skops": ("sklearn", "skops"),
     ".onnx": ("onnx", "onnx"),
     ".json": ("xgboost", "native"),

@@ -28,7 +28,7 @@ from penstock.pack.original import Description, Original
 from penstock.pack.profiling import profile_of
 from penstock.pack.question import Question, ask_estimator, ask_graph, golden_calls
 from penstock.pack.recording import check_original, record
-from penstock.pack.remote import RemoteOriginal
+from penstock.pack.remote import Child, RemoteOriginal
 
 PROFILE = "profile.json"
 _BATCH_ROWS = 64
@@ -128,8 +128,9 @@ def _bundle(
         calls, synthetic = golden_calls(question, served.run)
         batching = _batching(served, question, calls[0].inputs)
         tell("recording golden rows")
-        golden = record(root, served.artifact, served.signature, calls, synthetic=synthetic)
-        check_original(root, served.original, served.artifact, served.signature)
+        with Child() as child:
+            golden = record(child, root, served.artifact, served.signature, calls, synthetic=synthetic)
+            check_original(child, root, served.original, served.artifact, served.signature)
         profiled = _profile(root, served, question)
     finally:
         served.close()

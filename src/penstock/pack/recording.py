@@ -39,13 +39,18 @@ def answerable(run: Run, rows: Tensors) -> tuple[Tensors, Tensors]:
 
 
 def record(
-    root: Path, artifact: Artifact, signature: Signature, calls: list[golden.GoldenCall], *, synthetic: bool
+    child: Child,
+    root: Path,
+    artifact: Artifact,
+    signature: Signature,
+    calls: list[golden.GoldenCall],
+    *,
+    synthetic: bool,
 ) -> Golden:
-    """Write the golden calls and compare with what a second process answers, twice, from the stored file."""
+    """Write the golden calls and compare with what `child`, another process, answers twice from the stored file."""
     golden.write(root / GOLDEN, calls)
-    with Child() as child:
-        load_in(child, root, artifact, signature)
-        again = [child.ask("answer", call.inputs)[0] for _ in range(2) for call in calls]
+    load_in(child, root, artifact, signature)
+    again = [child.ask("answer", call.inputs)[0] for _ in range(2) for call in calls]
     alike = all(same(call.outputs, got) for call, got in zip(calls * 2, again, strict=True))
     rows = len(next(iter(calls[0].inputs.values()))) if signature.batched else 0
     return Golden(
@@ -70,24 +75,22 @@ def load_in(child: Child, root: Path, artifact: Artifact, signature: Signature) 
     )
 
 
-def check_original(root: Path, original: Artifact, served: Artifact, signature: Signature) -> None:
-    """Load the stored original in another process and replay the golden rows; refuse a copy that answers otherwise.
+def check_original(child: Child, root: Path, original: Artifact, served: Artifact, signature: Signature) -> None:
+    """Load the stored original in `child`, replay the golden rows, and refuse a copy that answers otherwise.
 
     Not for a pickle: its waiver covers opening it once, and that has happened.
     """
     if original.serialization in ("pickle", "joblib") or original.path == served.path:
         return
-    with Child() as child:
-        load_in(child, root, original, signature)
-        for call in golden.read(root / GOLDEN):
-            got = child.ask("answer", call.inputs)[0]
-            found = golden.compare(call.outputs, got, RTOL, ATOL)
-            if not found.equal:
-                raise InvalidInput(
-                    "original-differs",
-                    f"{original.path}, read back from its file, does not answer what the model answered: {found.first}",
-                    hint="this model does not survive being saved; report its type to its library",
-                )
+    load_in(child, root, original, signature)
+    for call in golden.read(root / GOLDEN):
+        found = golden.compare(call.outputs, child.ask("answer", call.inputs)[0], RTOL, ATOL)
+        if not found.equal:
+            raise InvalidInput(
+                "original-differs",
+                f"{original.path}, read back from its file, does not answer what the model answered: {found.first}",
+                hint="this model does not survive being saved; report its type to its library",
+            )
 
 
 def same(expected: Tensors, got: Tensors) -> bool:

@@ -97,12 +97,13 @@ def _read_file(path: Path, types: Mapping[str, Any]) -> Any:
                 return pd.read_csv(path, dtype={name: kind for name, kind in types.items() if name in known})
             case ".parquet" | ".pq":
                 return pd.read_parquet(path)
-            case ".npz":
-                with np.load(path, allow_pickle=False) as arrays:
-                    return {name: arrays[name] for name in arrays.files}
-            case ".npy":
-                return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, zipfile.BadZipFile, pd.errors.ParserError) as error:
+            case ".npz" | ".npy":
+                loaded = np.load(path, allow_pickle=False)
+                if isinstance(loaded, np.ndarray):
+                    return loaded
+                with loaded:
+                    return {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidInput("unreadable-sample", f"{path.name} cannot be read: {str(error)[:300]}") from None
     raise InvalidInput("unreadable-sample", f"{path.name} is no kind of sample we read", hint=_HINT)
 

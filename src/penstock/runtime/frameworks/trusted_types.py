@@ -32,6 +32,8 @@ TRUSTED: frozenset[str] = frozenset(
         "catboost.core.CatBoostRegressor",
         "collections.OrderedDict",
         "collections.defaultdict",
+        # A partial is as harmless as its function, and that must be on a list, too. Histogram boosting holds this one.
+        "functools.partial",
         "lightgbm.basic.Booster",
         "lightgbm.sklearn.LGBMClassifier",
         "lightgbm.sklearn.LGBMRanker",
@@ -56,6 +58,7 @@ TRUSTED: frozenset[str] = frozenset(
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
         "sklearn.utils._bunch.Bunch",
+        "sklearn.utils.validation.check_array",
         "xgboost.core.Booster",
         "xgboost.sklearn.XGBClassifier",
         "xgboost.sklearn.XGBRFClassifier",
