@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from tests.runtime.conftest import LABELS, ROWS, make_bundle, python_bundle
+from tests.runtime.conftest import HOSTILE, LABELS, ROWS, make_bundle, python_bundle
 
 from penstock.bundle.manifest import Artifact
 from penstock.core.errors import DeadlineExceeded, PenstockError, Unavailable
@@ -59,6 +59,24 @@ def test_many_callers_on_many_loops_each_get_their_own(run, served, hostile):
             await asyncio.gather(*(caller(*pair) for pair in zip(runners, free, strict=True) for _ in range(4)))
             assert [runner.slots for runner in runners] == [2, 2]
             await runners[1].close()
+
+    run(body)
+
+
+def test_two_loops_find_a_worker_each(run, served, hostile):
+    """Whichever they prefer at first, a loop that had to wait for the other one's batch tries the other worker."""
+
+    async def body():
+        async with served(hostile, workers=2) as it:
+            other = await it.another_runner()
+            for _ in range(3):
+                slow = it.call(parameters={"harm": "wait", "seconds": 0.1})
+                await asyncio.gather(slow, it.call(runner=other))
+            for _ in range(3):
+                slow = it.call(parameters={"harm": "wait", "seconds": 0.3})
+                await asyncio.wait_for(it.call(runner=other), 0.2)
+                await slow
+            await other.close()
 
     run(body)
 
@@ -179,6 +197,22 @@ def test_a_tampered_bundle_is_not_loaded(run, served, tmp_path):
         with pytest.raises(PenstockError, match="tampered-bundle"):
             async with served(bundle):
                 raise AssertionError("it started")
+
+    run(body)
+
+
+def test_a_restart_that_fails_says_why_and_is_tried_again(run, served, tmp_path, lines):
+    bundle = python_bundle(tmp_path / "bundle", HOSTILE)
+
+    async def body():
+        async with served(bundle) as it:
+            (bundle.directory / "model.py").write_text("print('mine now')\n")
+            await it.call(parameters={"harm": "hard exit"})
+            await it.until(lambda: len([line for line in lines if line["event"] == "worker-not-ready"]) >= 2)
+            assert "tampered-bundle" in it.pool.reason and it.runner.slots == 0 and it.pool.alive == 0
+            (bundle.directory / "model.py").write_text(HOSTILE)
+            await it.until(lambda: it.runner.slots == 1)
+            np.testing.assert_array_equal((await it.call())["predictions"], SUMS)
 
     run(body)
 

@@ -20,6 +20,8 @@ Done = Callable[[Tensors | PenstockError], None]
 
 _RETRY_FIRST_S, _RETRY_MOST_S = 0.02, 1.0
 _OTHERS_S = 0.5
+# What a round trip takes besides the model, generously: a batch that took longer has waited for another loop's.
+_TRANSIT_S = 0.0005
 
 
 class WorkerRunner:
@@ -70,7 +72,7 @@ class WorkerRunner:
         if not self._idle:
             done(Unavailable("no-worker", "no process of this model is free"))
             return
-        # The one that was used last: its caches are warm, and the others' memory stays untouched.
+        # The one used last: its caches are warm. One that was busy with another loop's batch comes last (`_finish`).
         self._idle[-1].send(inputs, parameters, deadline_s, done)
 
     async def close(self) -> None:
@@ -80,9 +82,9 @@ class WorkerRunner:
             link.close()
         await asyncio.gather(*(link.gone.wait() for link in self._links))
 
-    def _became(self, connection: _Connection, idle: bool) -> None:
+    def _became(self, connection: _Connection, idle: bool, shared: bool = False) -> None:
         if idle:
-            self._idle.append(connection)
+            self._idle.insert(0 if shared else len(self._idle), connection)
         elif connection in self._idle:
             self._idle.remove(connection)
         self.slots = len(self._idle)
@@ -122,6 +124,8 @@ class _Link:
     def up(self, connection: _Connection) -> None:
         self.gone.clear()
         self._connection = connection
+        if self.runner._closed:
+            connection.hang_up()
 
     def answers(self) -> None:
         self._retry_s = _RETRY_FIRST_S
@@ -146,6 +150,7 @@ class _Connection(asyncio.Protocol):
         self._closing = False
         self._busy = False
         self._call = 0
+        self._sent = 0.0
         self._done: Done | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -156,9 +161,10 @@ class _Connection(asyncio.Protocol):
 
     def send(self, inputs: Tensors, parameters: Mapping[str, Any] | None, deadline_s: float | None, done: Done) -> None:
         self._call += 1
+        self._sent = monotonic()
         meta: dict[str, Any] = {"call": self._call}
         if deadline_s is not None:
-            meta["deadline"] = monotonic() + deadline_s
+            meta["deadline"] = self._sent + deadline_s
         if parameters:
             meta["parameters"] = dict(parameters)
         try:
@@ -189,25 +195,28 @@ class _Connection(asyncio.Protocol):
             self.hang_up()
         elif self._busy and meta.get("call") == self._call:
             self._busy = False
-            self._finish(msgspec.convert(meta["error"], Fault).to_error() if "error" in meta else tensors)
+            took, ran = monotonic() - self._sent, meta.get("seconds", 0.0)
+            result = msgspec.convert(meta["error"], Fault).to_error() if "error" in meta else tensors
+            self._finish(result, shared=took > 2 * ran + _TRANSIT_S)
 
     def _greet(self, meta: dict[str, Any]) -> None:
         if meta.get("protocol") != PROTOCOL or meta.get("bundle") != self._runner._digest:
             # Another version's worker, about to be replaced.
             self._transport.abort()
             return
+        self._runner.cost = msgspec.convert(meta.get("cost"), Cost)
         self._greeted = True
         self._link.answers()
-        self._runner.cost = msgspec.convert(meta["cost"], Cost)
         if not self._closing:
             self._runner._became(self, idle=True)
             self._runner.on_change()
 
-    def _finish(self, result: Tensors | PenstockError) -> None:
+    def _finish(self, result: Tensors | PenstockError, shared: bool) -> None:
         if self._closing:
             self._transport.close()
         else:
-            self._runner._became(self, idle=True)
+            # Loops know nothing of each other: two that preferred the same worker would leave another one idle.
+            self._runner._became(self, idle=True, shared=shared)
         if not self._tell(result):
             # Its caller has gone at its deadline: nobody else would notice that there is room again.
             self._runner.on_change()

@@ -161,7 +161,7 @@ class WorkerPool:
             process, began = self._processes[index], self._clock()
             code = await self._ended_or_grew(process)
             if code is None:
-                await self._recycle(index, process)
+                failures = 0 if await self._recycle(index, process, failures + 1) else failures + 1
                 continue
             del self._processes[index]
             self.restarts += 1
@@ -187,25 +187,32 @@ class WorkerPool:
             await asyncio.sleep(backoff_s(failures, self._policy))
             try:
                 self._processes[index] = await self._spawn(index)
-            except PenstockError as error:
+            except Exception as error:  # whatever it is: if this task ended, nobody would start the model again
                 failures += 1
-                self.reason = str(error)
-                self._log("worker-not-ready", worker=index, reason=self.reason, failures=failures)
+                self._not_ready(index, error, failures)
             else:
                 return failures
 
-    async def _recycle(self, index: int, process: WorkerProcess) -> None:
+    def _not_ready(self, index: int, error: Exception, failures: int) -> None:
+        self.reason = str(error) if isinstance(error, PenstockError) else f"{type(error).__name__}: {error}"
+        self._log("worker-not-ready", worker=index, reason=self.reason, failures=failures)
+
+    async def _recycle(self, index: int, process: WorkerProcess, attempt: int) -> bool:
         """Put a fresh process in the place of one that has grown; it takes over the socket before that one drains."""
         used = process.memory_bytes()
         try:
             self._processes[index] = await self._spawn(index)
-        except PenstockError as error:
-            self.reason = str(error)
-            self._log("worker-not-ready", worker=index, reason=self.reason, failures=1)
-            return
+        except Exception as error:  # the old process goes on; this task must, too
+            self._not_ready(index, error, attempt)
+            # Not again at once: loading takes the processor from those that answer.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff_s(attempt, self._policy)):
+                    await process.wait()
+            return False
         self.recycled += 1
         self._log("worker-recycled", worker=index, pid=process.pid, memory_bytes=used)
         retiring = asyncio.create_task(process.stop(self._policy.drain_s + self._policy.grace_s))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
         self.on_change()
+        return True

@@ -135,7 +135,7 @@ class Server:
                 outputs = self._model.run(inputs, meta.get("parameters"))
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            return message(outputs, {"call": call})
+            return message(outputs, {"call": call, "seconds": monotonic() - now})
         except PenstockError as error:
             return message({}, {"call": call, "error": fault_of(error)})
         except BaseException as error:  # a model may also raise SystemExit or KeyboardInterrupt: only its batch fails
