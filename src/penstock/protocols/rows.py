@@ -125,6 +125,10 @@ def _fill_flat(field: Field, values: list[Any]) -> Array:
         raise InvalidInput(
             "invalid-value", f"column {field.name!r} has a value beyond the range of {field.datatype}"
         ) from None
+    except TypeError:
+        raise InvalidInput(
+            "missing-value", f"column {field.name!r} has a missing value (null), and {field.datatype} has none"
+        ) from None
 
 
 def _fill_nested(field: Field, values: list[Any]) -> Array:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import msgspec
 
 from penstock.core.binding import Binder
 from penstock.core.calls import Call
 from penstock.core.errors import InvalidInput
 from penstock.core.signature import Signature
-from penstock.core.tensors import Array, Tensors, from_bytes, to_bytes
+from penstock.core.tensors import DTYPES, Array, Tensors, from_bytes, to_bytes
 from penstock.protocols.duplicates import refuse_duplicates
 from penstock.protocols.oip.json_data import check_shape, json_values, tensor_of_json, text_values
 from penstock.protocols.oip.usual import usual_inputs
@@ -47,6 +49,7 @@ class InferCodec:
     def __init__(self, name: str, version: str, signature: Signature, *, text_only: bool = True) -> None:
         self._head = b'{"model_name":%b,"model_version":%b' % (_encode(name), _encode(version))
         self._inputs = signature.inputs
+        self._batched = signature.batched
         self._count = len(signature.inputs)
         self._usual = usual_inputs(signature.inputs) if signature.batched else {}
         self._datatypes = {field.name: field.datatype for field in signature.outputs}
@@ -85,7 +88,7 @@ class InferCodec:
                 size = tensor.parameters.get("binary_data_size")
                 keys += len(tensor.parameters) + bool(tensor.data)
             if size is not None:
-                tensors[name] = _binary(tensor, size, binary[at:])
+                tensors[name] = _binary(tensor, size, binary, at)
                 at += int(size)
                 rows = 0
                 continue
@@ -120,7 +123,7 @@ class InferCodec:
         everything = False
         if request.parameters is not None:
             call.parameters = request.parameters
-            everything = bool(request.parameters.get("binary_data_output", False))
+            everything = _flag(request.parameters, "binary_data_output", False)
             keys = 1 + len(request.parameters)
         call.binary = everything
         if request.outputs is None:
@@ -135,9 +138,11 @@ class InferCodec:
                 )
             parameters = output.parameters
             keys += 1 if parameters is None else 2 + len(parameters)
-            if (parameters or {}).get("binary_data", everything):
+            if everything if parameters is None else _flag(parameters, "binary_data", everything):
                 binary.add(output.name)
         call.outputs, call.binary = tuple(output.name for output in request.outputs), frozenset(binary)
+        if len(set(call.outputs)) != len(call.outputs):
+            raise InvalidInput("duplicate-output", "an output is requested twice")
         return keys + 1
 
     def _raw(self, body: bytes) -> Call:
@@ -145,14 +150,17 @@ class InferCodec:
         if len(self._inputs) != 1:
             raise InvalidInput("raw-mode", f"a raw body needs a model with one input, this one has {len(self._inputs)}")
         field = self._inputs[0]
-        rest = field.shape[1:] if field.shape[:1] == (-1,) else field.shape
-        if -1 in rest:
+        shape = list(field.shape)
+        if self._batched:
+            shape[0] = 1
+        if shape.count(-1) > 1 or (-1 in shape and field.datatype == "BYTES"):
             raise InvalidInput(
                 "raw-mode", f"input {field.name!r} has shape {list(field.shape)}: a raw body cannot tell its dimensions"
             )
-        bound, rows = self._bind(
-            {field.name: from_bytes(body, field.datatype, (1, *rest) if rest != field.shape else rest)}
-        )
+        if -1 in shape:
+            # Rounded down: a size that does not fit is refused by the next line.
+            shape[shape.index(-1)] = len(body) // (DTYPES[field.datatype].itemsize * -prod(shape) or 1)
+        bound, rows = self._bind({field.name: from_bytes(body, field.datatype, shape)})
         return Call(bound, rows, binary=True)
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
@@ -191,12 +199,20 @@ def _read(body: bytes) -> _Request:
         raise InvalidInput("invalid-json", f"the body is not an infer request: {str(error)[:300]}") from None
 
 
-def _binary(tensor: _Input, size: Parameter, rest: bytes) -> Array:
-    if type(size) is not int or size < 0 or size > len(rest):
+def _flag(parameters: dict[str, Parameter], name: str, default: bool) -> bool:
+    value = parameters.get(name, default)
+    # "false" is true to Python: taken loosely it would give the client bytes that it reads as text.
+    if type(value) is not bool:
+        raise InvalidInput("invalid-value", f"the parameter {name} is {str(value)[:40]!r}, not true or false")
+    return value
+
+
+def _binary(tensor: _Input, size: Parameter, binary: bytes, at: int) -> Array:
+    if type(size) is not int or size < 0 or size > len(binary) - at:
         raise InvalidInput(
-            "wrong-binary-size", f"input {tensor.name!r}: binary_data_size {size!r}, {len(rest)} bytes are left"
+            "wrong-binary-size", f"input {tensor.name!r}: binary_data_size {size!r}, {len(binary) - at} bytes are left"
         )
     if tensor.data:
         raise InvalidInput("invalid-value", f"input {tensor.name!r} has both data and binary_data_size")
     check_shape(tensor.name, tensor.shape)
-    return from_bytes(rest[:size], tensor.datatype, tensor.shape)
+    return from_bytes(binary[at : at + size], tensor.datatype, tensor.shape)

@@ -123,7 +123,7 @@ def _wrong_count(name: str, shape: Sequence[int], count: int) -> InvalidInput:
 def _slowly(name: str, datatype: str, shape: Sequence[int], raw: bytes, dtype: np.dtype[np.generic]) -> Array:
     try:
         data = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidInput("invalid-json", f"the data of input {name!r} cannot be read: {error}") from None
     if not isinstance(data, list):
         raise InvalidInput("invalid-value", f"the data of input {name!r} is not a list")

@@ -41,7 +41,8 @@ class UsualInput:
             flat: Array = np.frombuffer(_parse(raw).as_buffer(of_type=self._letter), self._wide)
         except (ValueError, TypeError, AttributeError, RuntimeError):
             return None
-        if not len(flat) or len(flat) != shape[0] * self._size:
+        # A shape without dimensions passes the comparison above when the rest of the field's is empty, too.
+        if not len(flat) or not shape or len(flat) != shape[0] * self._size:
             return None
         array = (flat if self._exact else flat.astype(self._dtype)).reshape(shape)
         # The sum of squares is finite unless a value is not, or it overflows: one cheap pass decides almost always.
