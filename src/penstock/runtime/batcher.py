@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from penstock.core.clock import Clock
-from penstock.core.errors import DeadlineExceeded, PenstockError, Unavailable
+from penstock.core.errors import DeadlineExceeded, ModelFailed, PenstockError, Unavailable
 from penstock.core.tensors import Tensors
 from penstock.runtime.runner import Runner
 
@@ -174,7 +174,12 @@ class Batcher:
         if len(batch) == 1:
             rows, inputs, deadline = first.rows, first.inputs, first.deadline
         else:
-            rows, inputs = sum([call.rows for call in batch]), _join(batch)
+            try:
+                rows, inputs = sum([call.rows for call in batch]), _join(batch)
+            except (ValueError, MemoryError) as error:
+                # They are in no queue now: without this nobody would ever answer them.
+                self._failed(batch, ModelFailed("model-failed", f"the calls could not be joined: {error}"))
+                return
             deadline = max([call.deadline for call in batch])
         self.running_rows += rows
         self._running.append(batch)
@@ -185,6 +190,8 @@ class Batcher:
         took = self._clock() - began
         self.running_rows -= rows
         self._running.remove(batch)
+        if len(batch) > 1 and not isinstance(result, PenstockError):
+            result = _counted(rows, result)
         if isinstance(result, PenstockError):
             self._failed(batch, result)
         else:
@@ -195,7 +202,7 @@ class Batcher:
             if len(batch) == 1:
                 batch[0].finish(result)
             else:
-                _split(batch, rows, result)
+                _split(batch, result)
         if self._waiting:
             self.wake()
 
@@ -223,14 +230,16 @@ def _join(batch: list[Pending]) -> Tensors:
     return {name: np.concatenate([call.inputs[name] for call in batch]) for name in batch[0].inputs}
 
 
-def _split(batch: list[Pending], rows: int, outputs: Tensors) -> None:
-    """Each call's own part of the outputs. The runner's port promises one row out for each row in; it is checked."""
+def _counted(rows: int, outputs: Tensors) -> Tensors | ModelFailed:
+    """The outputs if they have one row for each row of the batch: cut wrongly, they would be other callers' rows."""
     for name, array in outputs.items():
         if array.ndim == 0 or len(array) != rows:
-            wrong = PenstockError("wrong-row-count", f"output {name!r} has shape {list(array.shape)} for {rows} rows")
-            for call in batch:
-                call.finish(wrong)
-            return
+            return ModelFailed("wrong-row-count", f"output {name!r} has shape {list(array.shape)} for {rows} rows")
+    return outputs
+
+
+def _split(batch: list[Pending], outputs: Tensors) -> None:
+    """Give each call its own part of the outputs."""
     at = 0
     pairs = list(outputs.items())
     for call in batch:
