@@ -28,6 +28,9 @@ def answer(request: Request, node: NodeState) -> Reply | Coroutine[Pending, None
     """What every request of the node comes to: a page at once, or a call that may have to wait. Nothing raises here."""
     cells = node.board.cells
     cells[ACCEPTED] += 1
+    target = node.addresses.exact.get(request.url)
+    if target is not None and request.method == b"POST":
+        return infer(request, target, node)
     found = node.find(request)
     if isinstance(found, Target):
         return infer(request, found, node)

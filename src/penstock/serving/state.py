@@ -41,10 +41,7 @@ class NodeState:
         self._id_count = 0
 
     def find(self, request: Request) -> Target | Reply:
-        """What answers the request: a model, or a page that is ready to send."""
-        target = self.addresses.exact.get(request.url)
-        if target is not None and request.method == b"POST":
-            return target
+        """What answers a request to no exact address: a model, or a page that is ready to send."""
         try:
             return self._find(request)
         except PenstockError as error:

@@ -249,8 +249,15 @@ class Connection(asyncio.Protocol):
 
     def reply(self, exchange: _Exchange, reply: Reply) -> None:
         """Take the reply of one request; it leaves when those before it have left."""
+        owed = self._owed
+        if len(owed) == 1 and not exchange.close and not self._stopped and not self._closing:
+            # Nothing before it and nothing special about it, as nearly always.
+            owed.clear()
+            self._transport.write(render(reply, False))
+            self._since = self._door.clock()
+            return
         exchange.data = render(reply, exchange.close)
-        if self._owed and self._owed[0] is exchange:
+        if owed and owed[0] is exchange:
             self._send_ready()
 
     def _send_ready(self) -> None:
