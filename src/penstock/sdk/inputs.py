@@ -50,7 +50,7 @@ def tensor_of(name: str, values: Any) -> Array:
     if np.ma.isMaskedArray(values) and np.ma.is_masked(values):
         # np.asarray would show what lies under the mask.
         raise _unsupported(name, "masked values", "fill them first, with NaN where the model takes missing values")
-    array: Array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    array = _column(values) if hasattr(values, "to_numpy") else np.asarray(values)
     if array.ndim == 0:
         raise _unsupported(name, "one value, not an array", "give a list of dicts for single rows")
     if array.dtype.kind == "O":
@@ -73,6 +73,16 @@ def _text(name: Any) -> str:
             "wrong-columns", f"the column name {name!r} is not text", hint="frame.columns = frame.columns.astype(str)"
         )
     return name
+
+
+def _column(series: Any) -> Array:
+    array: Array = np.asarray(series.to_numpy())
+    if array.dtype.kind != "f" or isinstance(series.dtype, np.dtype) or not np.isnan(array).any():
+        return array
+    # Integers with missing values come as floats, rounded beyond 2^53: look at the values themselves.
+    objects = np.empty(len(array), object)
+    objects[:] = series.to_list()
+    return objects
 
 
 def _of_objects(name: str, array: Array) -> Array:
