@@ -179,7 +179,7 @@ def _canonical(name: str, array: Array) -> Array:
         return array
     if array.dtype.newbyteorder("=") not in DTYPES.values():
         raise InvalidInput("unsupported-column", f"array {name!r} has dtype {array.dtype}, which the protocol lacks")
-    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+    return np.asarray(array.astype(array.dtype.newbyteorder("="), copy=False), order="C")
 
 
 def _check_rows(rows: int, columns: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime as ort
 
 from penstock.bundle.manifest import Artifact
-from penstock.core.errors import InvalidInput, Unsupported
+from penstock.core.errors import InvalidInput, PenstockError, Unsupported
 from penstock.core.signature import Field, Signature
 from penstock.core.tensors import Tensors
 from penstock.pack.describing import distributions_of
@@ -25,10 +25,11 @@ _DATATYPES = {
 
 def describe(path: Path) -> Description:
     """The graph's own signature; raises InvalidInput("damaged-model") and Unsupported("unsupported-graph")."""
+    ort.set_default_logger_severity(4)
     try:
         session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has one exception class per status, with no common base to name
-        raise InvalidInput("damaged-model", f"ONNX Runtime cannot open {path.name}: {str(error)[:300]}") from None
+        raise _cannot_open(path, str(error)) from None
     takes, gives = session.get_inputs(), session.get_outputs()
     if not takes:
         raise Unsupported("unsupported-graph", f"{path.name} takes no inputs: it always answers the same")
@@ -47,6 +48,18 @@ def describe(path: Path) -> Description:
         parameters={"producer": producer.producer_name, "graph": producer.graph_name},
         distributions=distributions_of({"onnxruntime", "numpy"}),
     )
+
+
+def _cannot_open(path: Path, said: str) -> PenstockError:
+    # Its messages begin with where in its own source they were raised, and end with the reason.
+    reason = said[-300:]
+    if any(sign in said for sign in ("NOT_IMPLEMENTED", "opset", "Opset", "IR version", "not a registered")):
+        return Unsupported(
+            "unsupported-graph",
+            f"ONNX Runtime {ort.__version__} cannot run {path.name}: {reason}",
+            hint="export the graph with an older opset, or upgrade onnxruntime",
+        )
+    return InvalidInput("damaged-model", f"ONNX Runtime cannot open {path.name}: {reason}")
 
 
 def _rows_vary(values: list[Any]) -> bool:

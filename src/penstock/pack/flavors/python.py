@@ -22,7 +22,7 @@ def describe(instance: Any) -> Description:
     return Description(
         runtime="python",
         kind=f"python.{type(instance).__qualname__}",
-        classes=labels_of(getattr(instance, "classes", None)),
+        classes=labels_of(np.asarray(instance.classes)) if hasattr(instance, "classes") else None,
         distributions=distributions_of({*_imports(Path(inspect.getfile(type(instance)))), "numpy"}),
     )
 
