@@ -4,8 +4,11 @@ import asyncio
 import base64
 import hashlib
 import multiprocessing
+import os
+import sys
 import zipfile
 from importlib import metadata
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -151,10 +154,25 @@ def test_two_processes_that_build_the_same_leave_one(tmp_path, foreign):
     assert len(list((home / "envs").iterdir())) == 1
 
 
-def test_a_model_runs_in_an_environment_of_its_own(tmp_path):
+def _another_python():
+    """An interpreter of another minor version, where this one has such a neighbour (as pyenv and uv lay them out)."""
+    found = sorted(Path(sys.base_prefix).parent.glob("*/bin/python3.1[1-9]"))
+    return next((python for python in found if python.name != f"python{environment._python()}"), None)
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["this Python", "another Python"])
+def test_a_model_runs_in_an_environment_of_its_own(tmp_path, monkeypatch, other):
     """Built for real from the index uv is configured with: numpy and msgspec are all a worker needs."""
     requirements, locked = lock_current(["numpy"])
     assert set(pins_of(requirements)) == {"numpy", "msgspec"}
+    if other:
+        neighbour = _another_python()
+        if neighbour is None:
+            pytest.skip("no other Python lies beside this one")
+        monkeypatch.setenv("PATH", str(neighbour.parent), prepend=os.pathsep)
+        minor = neighbour.name.removeprefix("python")
+        identity = environment._identity(minor, locked.platform, requirements)
+        locked = msgspec.structs.replace(locked, python=minor, identity=identity)
     python = build(locked, requirements, tmp_path / "home")
     source = """
 import importlib.util

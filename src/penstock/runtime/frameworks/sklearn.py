@@ -12,7 +12,7 @@ from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.runtime.frameworks.classes import column_order
 from penstock.runtime.frameworks.tabular import PREDICTIONS, PROBABILITIES, Outputs, damaged, failed, reader
-from penstock.runtime.frameworks.trusted_types import TRUSTED
+from penstock.runtime.frameworks.trusted_types import TRUSTED, refused_types
 
 
 class SklearnModel:
@@ -92,17 +92,17 @@ def _open_skops(path: Path) -> Any:
     from skops import io as skops_io
 
     try:
-        unknown = set(skops_io.get_untrusted_types(file=path))
+        refused = refused_types(path)
     except Exception as error:  # zipfile, json and skops each have their own words for a damaged file
         raise damaged(path, error) from error
-    # Never `trusted=unknown`: that list comes from the file itself, so every file would vouch for itself.
-    if refused := sorted(unknown - TRUSTED):
+    if refused:
         raise Refused(
             "untrusted-type",
             f"{path.name} holds {len(refused)} types that are not on Penstock's list: {', '.join(refused[:10])}",
             hint="a model with code of its own is packed with a waiver, or as a Python class",
         )
-    return skops_io.load(path, trusted=sorted(unknown))
+    # Never what `get_untrusted_types` says: that list comes from the file, so every file would vouch for itself.
+    return skops_io.load(path, trusted=sorted(TRUSTED))
 
 
 def _one_thread(estimator: Any) -> None:
