@@ -41,11 +41,15 @@ def reader(signature: Signature, options: Mapping[str, Any]) -> Callable[[Tensor
 def _column(pd: Any, field: Field, options: Mapping[str, Any]) -> Callable[[Array], Any]:
     dtype = options.get("dtype", "")
     if dtype == "category":
-        known = options.get("categories", field.categories)
-        kind = pd.CategoricalDtype(None if known is None else list(known), options.get("ordered", False))
-        return lambda array: pd.Categorical(array, dtype=kind)
+        kind = pd.CategoricalDtype(
+            list(options.get("categories", field.categories or ())), options.get("ordered", False)
+        )
+        # By position: a value that is no category is missing, which pandas is about to stop doing by itself.
+        return lambda array: pd.Categorical.from_codes(kind.categories.get_indexer(array), dtype=kind)
+    if dtype == "object":
+        return lambda array: pd.Series(array, dtype=object)
     if dtype:
-        return lambda array: pd.array(array, dtype=dtype) if dtype != "object" else pd.Series(array, dtype=object)
+        return lambda array: pd.array(array, dtype=dtype)
     if field.datatype != "BYTES":
         return lambda array: array
     return lambda array: pd.Series(_nan_for_none(array))
