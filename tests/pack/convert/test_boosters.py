@@ -3,6 +3,7 @@
 import catboost
 import lightgbm
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import xgboost
@@ -11,7 +12,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tests.pack.convert.proof import answers, check, convert, signature_of
 
-from penstock.core.signature import Field, Signature
 from penstock.pack.convert import CannotConvert, candidates
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -172,16 +172,46 @@ def test_lightgbm_takes_a_table_by_position(data):
     check(lightgbm.LGBMRegressor(**QUIET).fit(table, data["value"]), table, kind="lightgbm")
 
 
-def test_categories_of_xgboost_and_catboost_are_refused():
-    rng = np.random.default_rng(0)
-    table = pd.DataFrame({"k": rng.choice(list("abcd"), 300), "n": rng.standard_normal(300)})
-    y = (table["k"] == "a") + table["n"]
-    fields = (Field(name="k", datatype="BYTES", shape=(-1,)), Field(name="n", datatype="FP64", shape=(-1,)))
-    signature = Signature(inputs=fields, outputs=(), layout="table")
-    cat = catboost.CatBoostRegressor(cat_features=["k"], **CAT).fit(table, y)
+def _categories(rng, size):
+    names = [f"c {i}" for i in range(size)]
+    table = pd.DataFrame(
+        {"n": rng.standard_normal(500), "k": rng.choice(names, 500), "j": rng.choice(list("xyz"), 500)}
+    )
+    y = table["k"].map(dict(zip(names, rng.standard_normal(size), strict=True))) + table["n"] + (table["j"] == "y")
+    return table, y
+
+
+@pytest.mark.parametrize("size", [3, 40])
+def test_xgboost_categories_of_a_table(size):
+    table, y = _categories(np.random.default_rng(0), size)
+    table["k"] = table["k"].mask(np.arange(500) % 9 == 0)
+    table = table.astype({"k": "category", "j": "category"})
+    estimator = xgboost.XGBRegressor(enable_categorical=True, max_cat_to_onehot=4, **XGB).fit(table, y)
+    model = check(estimator, table, kind="xgboost", within=SINGLE)
+    unseen = table.assign(k="Atlantis")
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument):
+        answers(model, unseen)
+
+
+def test_xgboost_categories_that_are_not_ascii_are_refused():
+    table, y = _categories(np.random.default_rng(0), 3)
+    table = table.replace({"j": {"x": "ça"}}).astype({"k": "category", "j": "category"})
+    estimator = xgboost.XGBRegressor(enable_categorical=True, **XGB).fit(table, y)
+    with pytest.raises(CannotConvert, match="ASCII"):
+        candidates(estimator, "xgboost", signature_of(table))
+
+
+def test_xgboost_categories_that_are_numbers_are_refused():
+    x = np.column_stack([np.arange(300) % 9, np.linspace(0, 1, 300)])
+    types = ["c", "float"]
+    data = xgboost.DMatrix(x, np.sin(x[:, 0] * 7), feature_types=types, enable_categorical=True)
+    booster = xgboost.train({"nthread": 1}, data, 5)
+    with pytest.raises(CannotConvert, match="categories that are numbers"):
+        candidates(booster, "xgboost", signature_of(x))
+
+
+def test_categories_of_catboost_are_refused():
+    table, y = _categories(np.random.default_rng(0), 4)
+    estimator = catboost.CatBoostRegressor(cat_features=["k", "j"], **CAT).fit(table, y)
     with pytest.raises(CannotConvert, match="categories"):
-        candidates(cat, "catboost", signature)
-    table["k"] = table["k"].astype("category")
-    booster = xgboost.XGBRegressor(enable_categorical=True, **XGB).fit(table, y)
-    with pytest.raises(CannotConvert, match="categories"):
-        candidates(booster, "xgboost", signature)
+        candidates(estimator, "catboost", signature_of(table))

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from tests.pack.convert.proof import convert
@@ -42,6 +44,7 @@ def test_bytes_are_the_same_in_processes_with_other_hash_seeds(tmp_path):
         (HistGradientBoostingClassifier(max_iter=5, categorical_features=[0, 1]).fit(table, y), table),
         (StackingClassifier([("f", forest), ("s", GaussianNB())]).fit(x, y), x),
         (RandomForestClassifier(5, random_state=0).fit(x, rng.integers(0, 3, 200)), x),
+        (make_pipeline(KernelPCA(2), KNeighborsClassifier()).fit(np.c_[x, x * x], y), np.c_[x, x * x]),
         (XGBClassifier(n_estimators=5).fit(x, y), x),
         (LGBMClassifier(n_estimators=5, verbose=-1).fit(x, y), x),
     ]

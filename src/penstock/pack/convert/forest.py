@@ -7,6 +7,7 @@ what the libraries do; so sums are equal to the last bit, and ties between class
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -44,7 +45,7 @@ class Forest(msgspec.Struct, frozen=True):
     average: bool = False
 
 
-def start_from(trees: list[Tree], base: npt.ArrayLike) -> tuple[Tree, ...]:
+def start_from(trees: Iterable[Tree], base: npt.ArrayLike) -> tuple[Tree, ...]:
     """Put each target's starting value into its first tree.
 
     Boosting libraries start from it and then add tree by tree; adding it at the end would round differently.

@@ -104,9 +104,11 @@ class Graph:
         for tensor in model.graph.initializer:
             names[tensor.name] = self.constant(numpy_helper.to_array(tensor))
         for node in model.graph.node:
+            if any(_outer_names(attribute.g) for attribute in node.attribute):
+                raise CannotConvert("a borrowed graph has a branch that reads names from outside")
             outputs = tuple(self._name() if output else "" for output in node.output)
             names.update(zip(node.output, outputs, strict=True))
-            attributes = {attribute.name: attribute for attribute in node.attribute}
+            attributes = {attribute.name: _own_names(attribute) for attribute in node.attribute}
             inputs = tuple(names[name] if name else "" for name in node.input)
             self._nodes.append(Node(node.op_type, inputs, outputs, attributes, node.domain))
         return [names[output.name] for output in model.graph.output]
@@ -195,6 +197,37 @@ def _node(node: Node, names: _Names) -> onnx.NodeProto:
 
 def _plain(value: Any) -> Any:
     return numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+
+
+def _own_names(attribute: onnx.AttributeProto) -> onnx.AttributeProto:
+    """A graph inside a node, with names numbered in order: skl2onnx makes some of memory addresses."""
+    if attribute.type != onnx.AttributeProto.GRAPH:
+        return attribute
+    copy = onnx.AttributeProto()
+    copy.CopyFrom(attribute)
+    graph, names = copy.g, {"": ""}
+
+    def renamed(name: str) -> str:
+        return names.setdefault(name, f"b{len(names)}")
+
+    graph.name = attribute.name
+    for named in (*graph.input, *graph.initializer, *graph.output):
+        named.name = renamed(named.name)
+    for node in graph.node:
+        node.name, node.doc_string = "", ""
+        node.input[:] = [renamed(name) for name in node.input]
+        node.output[:] = [renamed(name) for name in node.output]
+    del graph.value_info[:]
+    return copy
+
+
+def _outer_names(graph: onnx.GraphProto) -> set[str]:
+    """What a graph inside a node reads from around it, where we would have renamed it."""
+    own = {info.name for info in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
+    own |= {name for node in graph.node for name in node.output}
+    if any(attribute.type == onnx.AttributeProto.GRAPH for node in graph.node for attribute in node.attribute):
+        raise CannotConvert("a borrowed graph has branches inside branches")
+    return {name for node in graph.node for name in node.input} - own
 
 
 def _frozen(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from penstock.pack.convert.candidate import CannotConvert
-from penstock.pack.convert.category_splits import THRESHOLD, CategorySplits
+from penstock.pack.convert.category_splits import CategorySplits
 from penstock.pack.convert.context import Context
 from penstock.pack.convert.decide import logistic, softmax
 from penstock.pack.convert.encoders import code_of
@@ -45,21 +45,18 @@ def values(context: Context, estimator: Any, x: Frame) -> Value:
 def _raw(context: Context, estimator: Any, x: Frame) -> Value:
     splits = CategorySplits()
     numeric, columns = _columns(context, estimator, x)
-    places = {feature: place for place, feature in enumerate(numeric)}
     sizes = {feature: len(known) for feature, (_, known) in columns.items()}
     grown = [
-        (predictor, target, _sets(predictor, sizes, splits))
+        (_tree(predictor, target), _sets(predictor, sizes, splits))
         for iteration in estimator._predictors
         for target, predictor in enumerate(iteration)
     ]
-    begins = splits.places(len(numeric))
-    trees = [_tree(predictor, target, sets, places, begins) for predictor, target, sets in grown]
     codes = {feature: (code_of(context, column, known), len(known)) for feature, (column, known) in columns.items()}
     values = splits.look_up(context, codes)
     if numeric:
         values.insert(0, context.matrix(context.select(x, list(numeric.values())), "float64"))
     targets = int(estimator.n_trees_per_iteration_)
-    forest = Forest(start_from(trees, estimator._baseline_prediction.ravel()), targets=targets)
+    forest = Forest(start_from(splits.place(grown, numeric), estimator._baseline_prediction.ravel()), targets=targets)
     return add_forest(context.graph, forest, context.join(values))
 
 
@@ -98,18 +95,12 @@ def _sets(predictor: Any, sizes: dict[int, int], splits: CategorySplits) -> dict
     return found
 
 
-def _tree(
-    predictor: Any, target: int, sets: dict[int, tuple[int, int]], places: dict[int, int], begins: dict[int, int]
-) -> Tree:
+def _tree(predictor: Any, target: int) -> Tree:
     nodes = predictor.nodes
     is_leaf = nodes["is_leaf"].astype(bool)
-    feature = np.array([places.get(int(at), 0) for at in nodes["feature_idx"]], np.int64)
-    threshold = np.where(is_leaf, 0.0, nodes["num_threshold"])
-    for at, (of, column) in sets.items():
-        feature[at], threshold[at] = begins[of] + column, THRESHOLD
     return Tree(
-        feature=np.where(is_leaf, 0, feature),
-        threshold=threshold,
+        feature=np.where(is_leaf, 0, nodes["feature_idx"]).astype(np.int64),
+        threshold=np.where(is_leaf, 0.0, nodes["num_threshold"]),
         left=np.where(is_leaf, -1, nodes["left"].astype(np.int64)),
         right=np.where(is_leaf, -1, nodes["right"].astype(np.int64)),
         missing_left=nodes["missing_go_to_left"].astype(bool) & ~is_leaf,

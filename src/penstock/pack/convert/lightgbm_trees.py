@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from penstock.pack.convert.candidate import CannotConvert
-from penstock.pack.convert.category_splits import THRESHOLD, CategorySplits
+from penstock.pack.convert.category_splits import CategorySplits
 from penstock.pack.convert.context import Context, class_name
 from penstock.pack.convert.decide import both_sides
 from penstock.pack.convert.encoders import code_of
@@ -76,12 +76,10 @@ def _raw(context: Context, estimator: Any, x: Frame) -> tuple[list[str], Value]:
     read = [_tree(tree, index % targets, splits) for index, tree in enumerate(trees)]
     if not read:
         raise CannotConvert("the LightGBM model has no trees")
-    begins = splits.places(len(sources))
-    numbers = {feature: place for place, feature in enumerate(sources)}
-    placed = [_placed(tree, sets, numbers, begins) for tree, sets in read]
-    found = splits.look_up(context, {feature: codes(feature, splits.size(feature)) for feature in begins})
+    forest = Forest(splits.place(read, sources), targets=targets)
+    found = splits.look_up(context, {feature: codes(feature, splits.size(feature)) for feature in splits.features})
     matrix = [context.matrix(context.select(x, sources), "float64")] if sources else []
-    out = add_forest(context.graph, Forest(tuple(placed), targets=targets), context.join([*matrix, *found]))
+    out = add_forest(context.graph, forest, context.join([*matrix, *found]))
     if "average_output" in head.split("\n"):
         out = context.apply("Div", out, float(len(read) // targets))
     return objective, out
@@ -154,14 +152,6 @@ def _members(tree: dict[str, str], number: int) -> Any:
     ends = [int(end) for end in tree["cat_boundaries"].split()]
     words = np.array(tree["cat_threshold"].split()[ends[number] : ends[number + 1]], "<u4")
     return np.unpackbits(words.view(np.uint8), bitorder="little").astype(bool)
-
-
-def _placed(tree: Tree, sets: dict[int, tuple[int, int]], numbers: dict[int, int], begins: dict[int, int]) -> Tree:
-    feature = np.array([numbers.get(at, 0) for at in tree.feature.tolist()], np.int64)
-    threshold = tree.threshold.copy()
-    for at, (of, column) in sets.items():
-        feature[at], threshold[at] = begins[of] + column, THRESHOLD
-    return Tree(feature, threshold, tree.left, tree.right, tree.missing_left, tree.values, tree.target)
 
 
 CLASSIFIERS = dict.fromkeys(("lightgbm.LGBMClassifier", "lightgbm.Booster"), classes)

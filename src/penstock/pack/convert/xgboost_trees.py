@@ -6,17 +6,20 @@ double: the results differ by what float32 rounds. Source: XGBoost 3.2, doc/mode
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
 import numpy as np
 
 from penstock.pack.convert.candidate import CannotConvert
+from penstock.pack.convert.category_splits import CategorySplits
 from penstock.pack.convert.context import Context, class_name
 from penstock.pack.convert.decide import both_sides
+from penstock.pack.convert.encoders import code_of
 from penstock.pack.convert.forest import Forest, Tree, add_forest, start_from
 from penstock.pack.convert.thresholds import float32_less
-from penstock.pack.convert.values import Classified, Frame, Value
+from penstock.pack.convert.values import TEXT, Classified, Frame, Value
 
 _LOGISTIC = {"binary:logistic", "reg:logistic"}
 _EXPONENTIAL = {"count:poisson", "reg:gamma", "reg:tweedie"}
@@ -78,15 +81,57 @@ def _raw(context: Context, estimator: Any, x: Frame) -> tuple[str, Value]:
     targets = max(
         int(learner["learner_model_param"]["num_class"]), int(learner["learner_model_param"]["num_target"]), 1
     )
-    trees = [
-        _tree(tree, target, weight)
+    known, splits = [_categories(encoded) for encoded in model.get("cats", {}).get("enc", [])], CategorySplits()
+    grown = [
+        (_tree(tree, target, weight), _sets(tree, known, splits))
         for tree, target, weight in zip(model["trees"][:count], model["tree_info"], weights, strict=False)
     ]
     base = _base(learner["learner_model_param"]["base_score"], objective, targets)
-    forest = Forest(start_from(trees, base), targets=targets)
-    if not trees:
+    if not grown:
         raise CannotConvert("the XGBoost model has no trees")
-    return objective, add_forest(context.graph, forest, context.matrix(x, "float64"))
+    numeric, found = _features(context, known, splits, x)
+    forest = Forest(start_from(splits.place(grown, numeric), base), targets=targets)
+    matrix = [context.matrix(context.select(x, numeric), "float64")] if numeric else []
+    return objective, add_forest(context.graph, forest, context.join([*matrix, *found]))
+
+
+def _features(
+    context: Context, known: list[list[str]], splits: CategorySplits, x: Frame
+) -> tuple[list[int], list[Value]]:
+    """Positions of the numeric columns, and the columns that the sets of categories became."""
+    columns = context.columns(x)
+    numeric = [position for position, column in enumerate(columns) if column.dtype != TEXT]
+    codes = {}
+    for feature in splits.features:
+        # A missing value is one more code. XGBoost refuses an unknown category, and so does the look-up.
+        categories = np.array([*known[feature], None], object)
+        codes[feature] = code_of(context, columns[feature], categories), len(known[feature])
+    return numeric, splits.look_up(context, codes)
+
+
+def _categories(encoded: dict[str, Any]) -> list[str]:
+    """The texts of one feature, written end to end as bytes with the offsets where they begin."""
+    ends = encoded.get("offsets") or []
+    if ends and min(encoded["values"], default=0) < 0:
+        # XGBoost 3.2 counts the offsets in characters and the bytes in UTF-8: beyond ASCII it cuts texts in the middle.
+        raise CannotConvert("XGBoost categories that are not ASCII have no converter")
+    data = bytes(encoded["values"]) if ends else b""
+    return [data[begin:end].decode() for begin, end in itertools.pairwise(ends)]
+
+
+def _sets(tree: dict[str, Any], known: list[list[str]], splits: CategorySplits) -> dict[int, tuple[int, int]]:
+    """By node that splits on categories what `splits` gave to its set; members of a set go right."""
+    found = {}
+    for node, begin, size in zip(
+        tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True
+    ):
+        members = tree["categories"][begin : begin + size]
+        feature = tree["split_indices"][node]
+        if not (feature < len(known) and known[feature]):
+            raise CannotConvert("XGBoost splits on categories that are numbers have no converter")
+        goes_right = np.isin(np.arange(len(known[feature])), members)
+        found[node] = splits.add(feature, goes_right, otherwise=not tree["default_left"][node])
+    return found
 
 
 def _best_iteration(estimator: Any) -> int | None:
@@ -110,8 +155,6 @@ def _base(text: str, objective: str, targets: int) -> Any:
 def _tree(tree: dict[str, Any], target: int, weight: float) -> Tree:
     if int(tree["tree_param"]["size_leaf_vector"]) > 1:
         raise CannotConvert("XGBoost trees with several values a leaf have no converter")
-    if any(tree["split_type"]):
-        raise CannotConvert("XGBoost splits on categories have no converter")
     left = np.array(tree["left_children"], np.int64)
     conditions = np.array(tree["split_conditions"], np.float32)
     is_leaf = left < 0
