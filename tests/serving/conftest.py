@@ -70,7 +70,7 @@ def node(tmp_path_factory, summing_1, summing_2, people, pair, identities, folde
     running.publish(
         document(
             1,
-            sum=endpoint(summing_1, summing_2),
+            sum=endpoint(summing_1, summing_2, limits={"max_body_bytes": 1_000_000}),
             split=endpoint(summing_1, summing_2, weights=[5_000, 5_000]),
             small=endpoint(summing_1, limits={"max_body_bytes": 2_000}),
             people=endpoint(people),

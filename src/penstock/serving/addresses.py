@@ -42,6 +42,9 @@ def parse(url: bytes) -> ModelAddress | str:
         >>> parse(b"/metrics?x=1")
         '/metrics'
     """
+    if not url.startswith(b"/"):
+        # The absolute form that proxies send: `http://host/path`.
+        url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
     path = url.partition(b"?")[0].decode("latin-1")
     parts = [unquote(part) for part in path.split("/")[1:]]
     if parts and not parts[-1]:

@@ -16,6 +16,7 @@ from penstock.serving.http.message import Reply, Request
 from penstock.serving.log import Log
 from penstock.serving.pages import failure, model_page, plain_page, wrong_method
 
+_READING = (b"GET", b"HEAD")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -53,15 +54,15 @@ class NodeState:
             calls = address.verb in ("infer", "rows")
             if calls and request.method == b"POST":
                 return self.addresses.target(address)
-            if calls or request.method != b"GET":
-                return wrong_method("POST" if calls else "GET")
+            if calls or request.method not in _READING:
+                return wrong_method("POST" if calls else "GET, HEAD")
             return model_page(address, self.addresses, self.problems)
         page = plain_page(address, self.addresses, self.boards, self.problems)
         if page is None:
             raise NotFound(
                 "unknown-address", f"there is nothing at {address[:120]!r}", hint="GET /v2/models lists what is served"
             )
-        return page if request.method == b"GET" else wrong_method("GET")
+        return page if request.method in _READING else wrong_method("GET, HEAD")
 
     def request_id(self, request: Request) -> str:
         """The caller's `x-request-id` if it is safe to log and send back, else a new one, unique on this node."""

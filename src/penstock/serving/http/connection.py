@@ -23,9 +23,20 @@ from penstock.serving.http.message import JSON, Reply, Request, render
 Answer = Callable[[Request], Reply | Coroutine[Any, None, Reply]]
 _encode = msgspec.json.Encoder().encode
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Taken twice, one of them would be obeyed by us and the other one by somebody before us.
+_ONLY_ONCE = frozenset({b"content-length", b"transfer-encoding", b"host", b"inference-header-content-length"})
+_STATUS = {"head-too-large": 431, "request-timeout": 408}
+_LINGER_S = 5.0
+# A chunk that carries one byte takes six.
+_MOST_OVERHEAD = 8
+
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one client may do. Sizes in bytes, times in seconds."""
+    """What one client may do. Sizes in bytes, times in seconds.
+
+    `max_head_bytes` is counted from the second read of a request on: the first one is up to 256 KiB.
+    """
 
     max_head_bytes: int = 32 * 2**10
     max_body_bytes: int = 64 * 2**20
@@ -99,8 +110,8 @@ class Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_body", "_body_size", "_closing", "_door", "_head_size", "_headers", "_max_body", "_owed", "_parser",
-        "_paused", "_receiving", "_refused", "_since", "_stopped", "_transport", "_url",
+        "_body", "_body_size", "_closing", "_door", "_fresh", "_headers", "_max_body", "_owed", "_parser", "_paused",
+        "_received", "_receiving", "_refused", "_since", "_stopped", "_transport", "_url",
     )
     # fmt: on
 
@@ -108,6 +119,7 @@ class Connection(asyncio.Protocol):
         self._door = door
         self._owed: deque[_Exchange] = deque()
         self._receiving = False
+        self._fresh = False
         self._closing = False
         self._paused = False
         self._stopped = False
@@ -119,7 +131,7 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._body_size = self._head_size = 0
+        self._body_size = self._received = 0
         self._max_body = 0
 
     # ---- asyncio's side
@@ -147,7 +159,8 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail(InvalidInput("no-upgrade", "this server does not switch protocols"))
+            # Not taken up, which is a server's right; what follows would be in the other protocol.
+            self._end_after_replies()
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._fail(
@@ -160,21 +173,31 @@ class Connection(asyncio.Protocol):
         else:
             limits = self._door.limits
             if self._receiving:
-                self._grow_head(len(data), limits.max_head_bytes)
+                if self._fresh:
+                    self._fresh = False
+                else:
+                    self._grow(len(data), limits.max_head_bytes)
             # A client may send a thousand requests without reading: stop reading until it took some replies.
             if len(self._owed) >= limits.max_pipelined:
                 self._stop_reading()
 
-    def _grow_head(self, size: int, limit: int) -> None:
-        """Bound a head that does not end. What came with it counts, too: exactness would cost a call per header."""
-        if self._max_body:
-            return
-        self._head_size += size
-        if self._head_size > limit:
+    def _grow(self, size: int, limit: int) -> None:
+        """Bound a head, trailers or chunk extensions that do not end.
+
+        Only whole reads that came after the one in which the request began are counted: exactness would cost a call
+        per header.
+        """
+        self._received += size
+        if self._received - self._body_size * _MOST_OVERHEAD > limit:
             self._fail(TooLarge("head-too-large", f"the request's head is larger than {limit} bytes"))
 
     def eof_received(self) -> bool:
         """A client may close its sending side and still wait for answers."""
+        if self._closing:
+            return False
+        if self._receiving:
+            self._fail(InvalidInput("truncated-request", "the request ends before it is complete"))
+            return True
         if self._owed:
             self._owed[-1].close = True
             return True
@@ -198,16 +221,22 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """Part of the request's target: a request has begun."""
         self._url += url
-        self._receiving = True
-        self._since = self._door.clock()
+        # Not at each part: a client that sends its URL byte by byte would have all the time it wants.
+        if not self._receiving:
+            self._receiving = self._fresh = True
+            self._since = self._door.clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._headers[name.lower()] = value
+        """One header; a chunked body's trailer must not pass for one."""
+        if self._max_body:
+            return
+        name = name.lower()
+        if name in self._headers and name in _ONLY_ONCE:
+            raise InvalidInput("conflicting-headers", f"the header {name.decode('latin-1')} is sent twice")
+        self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         """Judge the size before the body is read, and answer `Expect: 100-continue`."""
-        self._head_size = 0
         headers = self._headers
         length = headers.get(b"content-length")
         if length is None or int(length) > self._door.smallest_body_limit:
@@ -217,7 +246,9 @@ class Connection(asyncio.Protocol):
         else:
             self._max_body = self._door.smallest_body_limit
         if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            # In its turn: the client would take it for the answer to an earlier request.
+            self._owed.append(_Exchange(self, False, CONTINUE))
+            self._send_if_first()
 
     def on_body(self, body: bytes) -> None:
         """Part of the body; a chunked one is measured as it comes."""
@@ -237,7 +268,11 @@ class Connection(asyncio.Protocol):
         self._reset()
         found = door.answer(request)
         if isinstance(found, Reply):
-            self.reply(exchange, found)
+            if request.method == b"HEAD":
+                exchange.data = render(found, exchange.close)[: -len(found.body)]
+                self._send_if_first()
+            else:
+                self.reply(exchange, found)
         else:
             exchange.coroutine = found
             exchange.step()
@@ -257,7 +292,10 @@ class Connection(asyncio.Protocol):
             self._since = self._door.clock()
             return
         exchange.data = render(reply, exchange.close)
-        if owed and owed[0] is exchange:
+        self._send_if_first()
+
+    def _send_if_first(self) -> None:
+        if self._owed and self._owed[0].data is not None:
             self._send_ready()
 
     def _send_ready(self) -> None:
@@ -289,18 +327,39 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: PenstockError) -> None:
         """The rest of the stream cannot be trusted: answer what is owed, then this error, then close."""
+        if self._closing or self._refused is not None:
+            return
         self._refused = error
         self._stop_reading()
         if not self._owed:
             self._refuse()
 
+    def _end_after_replies(self) -> None:
+        self._stop_reading()
+        if self._owed:
+            self._owed[-1].close = True
+        elif not self._closing:
+            self._linger()
+
     def _refuse(self) -> None:
         error = self._refused
         assert error is not None  # noqa: S101 - the caller has just looked
-        status = 431 if error.code == "head-too-large" else status_of(error)
+        status = _STATUS.get(error.code) or status_of(error)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items()).encode()
         self._transport.write(render(Reply(status, JSON + lines, _encode(body_of(error))), close=True))
-        self._close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close our side and drop what the client still sends.
+
+        Left unread it would reset the connection, and a client busy with sending would never see the answer.
+        """
+        self._closing = True
+        self._since = self._door.clock()
+        self._transport.write_eof()
+        if self._stopped:
+            self._stopped = False
+            self._transport.resume_reading()
 
     def _close(self) -> None:
         self._closing = True
@@ -313,7 +372,7 @@ class Connection(asyncio.Protocol):
             self._fail(
                 Unavailable("request-timeout", f"the request was not complete after {limits.request_timeout_s:g} s")
             )
-        elif (self._paused or self._closing) and waited > limits.request_timeout_s:
+        elif (self._paused and waited > limits.request_timeout_s) or (self._closing and waited > _LINGER_S):
             # It does not read its answers: there is nobody to tell.
             self._transport.abort()
         elif not self._receiving and not self._owed and waited > limits.idle_timeout_s:
