@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from penstock.bundle.bundle import verify_directory
 from penstock.bundle.profile import read_profile
+from penstock.core.signature import Signature
 from penstock.pack import pack
 from penstock.pack.golden_rows import golden_rows, synthetic_calls
 from penstock.pack.sample import read_sample
@@ -34,12 +35,12 @@ def bundle(tmp_path_factory):
     )
     columns = ColumnTransformer(
         [
-            ("numbers", "passthrough", ["salary", "age", "height"]),
+            ("numbers", StandardScaler(), ["salary", "age", "height"]),
             ("open", OneHotEncoder(handle_unknown="ignore"), ["doctor"]),
             ("closed", OneHotEncoder(), ["ward"]),
         ]
     )
-    model = make_pipeline(columns, LogisticRegression(max_iter=5000)).fit(people, people["height"] > 170)
+    model = make_pipeline(columns, LogisticRegression()).fit(people, people["height"] > 170)
     out = tmp_path_factory.mktemp("privacy") / "out"
     packed = pack(model, people, name="m", out=out, sensitive=["salary", "age", "doctor", "ward"])
     return people, verify_directory(out, packed.digest)
@@ -119,8 +120,6 @@ def test_invented_integers_avoid_the_sample_where_one_is_free(values, seed):
 
 def test_made_up_calls_repeat_themselves():
     sample = read_sample({"a": np.zeros((2, 3)), "b": np.array(["x", "y"])})
-    from penstock.core.signature import Signature
-
     signature = Signature(inputs=sample.fields, outputs=(), layout="tensors")
     one, two = (synthetic_calls(signature, 2, 8, seed=4) for _ in range(2))
     assert all(np.array_equal(a[name], b[name]) for a, b in zip(one, two, strict=True) for name in a)
