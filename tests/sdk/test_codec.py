@@ -14,7 +14,8 @@ from penstock.core.calls import Call
 from penstock.core.signature import Field, Signature
 from penstock.core.tensors import DTYPES, datatype_of
 from penstock.protocols.oip.infer import InferCodec
-from penstock.sdk.codec import decode_infer, encode_infer, json_of
+from penstock.sdk.decode import decode_infer
+from penstock.sdk.encode import encode_infer, json_of
 from penstock.sdk.inputs import is_rows, tensor_of, tensors_of
 from penstock.sdk.messages import Incoming
 

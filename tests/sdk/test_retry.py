@@ -78,6 +78,7 @@ def test_what_would_only_fail_again_is_not(ask, server, time, first, kind, code)
     [
         (BUSY, penstock.Overloaded, "overloaded"),
         (STARTING, penstock.Unavailable, "no-worker"),
+        (answer(429, b"<html>slow down"), penstock.Overloaded, "unexpected-answer"),
         ("reset", penstock.Unavailable, "connection-lost"),
     ],
 )

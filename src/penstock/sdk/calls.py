@@ -18,7 +18,14 @@ from penstock.core.clock import Clock, monotonic
 from penstock.core.errors import InvalidInput, PenstockError
 from penstock.core.signature import Scalar
 from penstock.core.tensors import Tensors
-from penstock.sdk import codec
+from penstock.sdk.decode import (
+    decode_infer,
+    document_of,
+    prediction_of_columns,
+    prediction_of_rows,
+    prediction_of_tensors,
+)
+from penstock.sdk.encode import Parameters, encode_infer, encode_pinned_rows, encode_rows, model_path
 from penstock.sdk.inputs import is_rows, tensor_of, tensors_of
 from penstock.sdk.messages import Conversation, Incoming, Outgoing, Pause, Send
 from penstock.sdk.prediction import Prediction
@@ -105,16 +112,16 @@ class Calls:
         deadline = self._deadline(timeout_s)
         if is_rows(data):
             if version is None:
-                answer = yield from self._exchange(codec.encode_rows(endpoint, data, tracing.id), deadline, tracing)
-                return codec.prediction_of_rows(endpoint, answer, self.address)
-            metadata = yield from self._document(codec.model_path(endpoint, version), deadline)
-            outgoing = codec.encode_pinned_rows(endpoint, version, data, metadata, tracing.id)
+                answer = yield from self._exchange(encode_rows(endpoint, data, tracing.id), deadline, tracing)
+                return prediction_of_rows(endpoint, answer, self.address)
+            metadata = yield from self._document(model_path(endpoint, version), deadline)
+            outgoing = encode_pinned_rows(endpoint, version, data, metadata, tracing.id)
             answer = yield from self._exchange(outgoing, deadline, tracing)
-            prediction = codec.prediction_of_columns(endpoint, answer, self.address)
+            prediction = prediction_of_columns(endpoint, answer, self.address)
         else:
-            outgoing = codec.encode_infer(endpoint, tensors_of(data), version=version, call_id=tracing.id)
+            outgoing = encode_infer(endpoint, tensors_of(data), version=version, call_id=tracing.id)
             answer = yield from self._exchange(outgoing, deadline, tracing)
-            prediction = codec.prediction_of_tensors(endpoint, answer, self.address)
+            prediction = prediction_of_tensors(endpoint, answer, self.address)
         if prediction.probabilities is None:
             return prediction
         classes = yield from self._classes_of(endpoint, prediction.version, deadline)
@@ -125,7 +132,7 @@ class Calls:
         endpoint: str,
         inputs: Mapping[str, Any],
         outputs: Sequence[str] | None,
-        parameters: codec.Parameters | None,
+        parameters: Parameters | None,
         version: str | None,
         timeout_s: float | None,
         tracing: Tracing,
@@ -133,11 +140,11 @@ class Calls:
         """See `Client.infer`."""
         deadline = self._deadline(timeout_s)
         tensors = {name: tensor_of(name, values) for name, values in inputs.items()}
-        outgoing = codec.encode_infer(
+        outgoing = encode_infer(
             endpoint, tensors, version=version, outputs=outputs, parameters=parameters, call_id=tracing.id
         )
         answer = yield from self._exchange(outgoing, deadline, tracing)
-        return codec.decode_infer(answer, self.address)[0]
+        return decode_infer(answer, self.address)[0]
 
     def models(self) -> Conversation[list[str]]:
         """See `Client.models`."""
@@ -146,7 +153,7 @@ class Calls:
 
     def metadata(self, endpoint: str, version: str | None) -> Conversation[dict[str, Any]]:
         """See `Client.metadata`."""
-        return (yield from self._document(codec.model_path(endpoint, version), self._deadline(None)))
+        return (yield from self._document(model_path(endpoint, version), self._deadline(None)))
 
     def health(self, path: str) -> Conversation[bool]:
         """Whether the node says yes. One attempt: who asks again and again does so himself."""
@@ -157,7 +164,7 @@ class Calls:
         key = endpoint, version
         if key not in self._classes:
             try:
-                document = yield from self._document(codec.model_path(endpoint, version), deadline)
+                document = yield from self._document(model_path(endpoint, version), deadline)
             except PenstockError:
                 # The version was swapped away meanwhile, or time is up: its answer is worth more than its labels.
                 return None
@@ -169,7 +176,7 @@ class Calls:
 
     def _document(self, path: str, deadline: float) -> Conversation[dict[str, Any]]:
         answer = yield from self._exchange(Outgoing("GET", path), deadline, Tracing())
-        return codec.document_of(answer, self.address)
+        return document_of(answer, self.address)
 
     def _deadline(self, timeout_s: float | None) -> float:
         return self.terms.clock() + (self.terms.timeout_s if timeout_s is None else check_timeout(timeout_s))

@@ -13,7 +13,7 @@ import httpx
 from penstock.core.clock import Clock, monotonic
 from penstock.core.tensors import Tensors
 from penstock.sdk.calls import Calls, Terms, Tracing
-from penstock.sdk.codec import Parameters
+from penstock.sdk.encode import Parameters
 from penstock.sdk.http import incoming, lost, options_for
 from penstock.sdk.messages import Conversation, Heard, Incoming, Lost, Pause, Send
 from penstock.sdk.prediction import Prediction

@@ -8,6 +8,8 @@ from typing import Literal, TypeVar
 import msgspec
 
 T = TypeVar("T")
+# The header that says how many bytes of a body are JSON, when raw tensors follow (binary tensor data extension).
+JSON_LENGTH = "inference-header-content-length"
 
 
 class Outgoing(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ _KINDS: dict[int, type[PenstockError]] = {
     404: NotFound,
     409: Conflict,
     413: TooLarge,
+    429: Overloaded,
     431: TooLarge,
     500: ModelFailed,
     501: Unsupported,
