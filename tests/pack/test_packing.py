@@ -52,3 +52,11 @@ def test_a_joblib_file_needs_a_waiver(logistic, cancer, tmp_path):
     assert packed.manifest.waiver.reason == "we trained it"
     assert packed.manifest.served.runtime == "onnx"
     assert (tmp_path / "out" / "original" / "model.joblib").read_bytes() == path.read_bytes()
+
+
+def test_the_package_is_the_function(logistic, cancer, tmp_path):
+    import penstock.pack.sample
+
+    packed = penstock.pack(logistic, cancer[0], name="cancer", out=tmp_path / "out")
+    assert packed.path == tmp_path / "out"
+    assert packed.timings[0].rows == 1

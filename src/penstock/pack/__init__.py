@@ -1,26 +1,25 @@
-"""From a trained model to a sealed bundle: convert, prove equal, measure. `penstock.pack(model, …)` does all of it."""
+"""From a trained model to a sealed bundle: convert, prove equal, measure.
+
+`penstock.pack` is both this package and the function: `penstock.pack(model, sample, name="churn")`.
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from penstock.pack.packing import Packed, Progress, pack, pack_file
+from penstock.pack.packing import Packed, pack, pack_file
 
 __all__ = ["Packed", "pack", "pack_file"]
 
 
 class _CallablePackage(ModuleType):
-    """What `penstock.pack` is, so that it can be called; see docs/decisions/penstock-pack-is-callable.md."""
-
-    def __call__(self, model: Any, sample: Any = None, *, name: str, out: str | Path | None = None,
-                 progress: Progress | None = None, **choices: Any) -> Packed:  # fmt: skip
+    def __call__(self, model: Any, sample: Any = None, **choices: Any) -> Packed:
         """See `penstock.pack.packing.pack`."""
-        return pack(model, sample, name=name, out=out, progress=progress, **choices)
+        return pack(model, sample, **choices)
 
 
-# The import system binds `penstock.pack` to this module whenever any part of it is imported, so a function of that name
-# would be lost or would hide the modules, depending on the order of imports. One object that is both cannot.
+# A function of the same name in `penstock` would be replaced by this module as soon as anybody imports it: which of
+# the two `penstock.pack` is must not depend on what was imported before. (Python's data model allows this assignment.)
 sys.modules[__name__].__class__ = _CallablePackage
