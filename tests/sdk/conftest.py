@@ -133,17 +133,16 @@ def node(matrix, people, churn, gaps, tmp_path_factory):
         port = free.getsockname()[1]
     settings = {"routes": str(home / "routes.json"), "home": str(home), "port": port}
     command = [sys.executable, "-m", "penstock.serving", "0", json.dumps(settings)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    said = b""
-    while b'"serving"' not in said:
-        line = process.stderr.readline()
-        assert line, said.decode()
-        said += line
-    # What it says later must be read, or it would stop at a full pipe.
-    reader = threading.Thread(target=process.stderr.read)
-    reader.start()
-    yield f"http://127.0.0.1:{port}"
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
-    reader.join(10)
-    process.stderr.close()
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        said = b""
+        while b'"serving"' not in said:
+            line = process.stderr.readline()
+            assert line, said.decode()
+            said += line
+        # What it says later must be read, or it would stop at a full pipe.
+        reader = threading.Thread(target=process.stderr.read)
+        reader.start()
+        yield f"http://127.0.0.1:{port}"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        reader.join(10)

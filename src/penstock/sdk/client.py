@@ -14,7 +14,7 @@ from penstock.core.clock import Clock, monotonic
 from penstock.core.tensors import Tensors
 from penstock.sdk.calls import Calls, Terms, Tracing
 from penstock.sdk.encode import Parameters
-from penstock.sdk.http import incoming, lost, options_for
+from penstock.sdk.http import incoming, lost, open_client
 from penstock.sdk.messages import Conversation, Heard, Incoming, Lost, Pause, Send
 from penstock.sdk.prediction import Prediction
 
@@ -54,7 +54,7 @@ class Client:
     ) -> None:
         self._calls = Calls(url, Terms(timeout_s, retries, clock, draw))
         self._own = http is None
-        self._http = http if http is not None else httpx.Client(**options_for(self._calls.address))
+        self._http = http if http is not None else open_client(self._calls.address)
         self._clock = clock
         self._sleep = sleep
 
