@@ -219,3 +219,11 @@ def test_an_encoder_on_numbers_closes_its_column(tmp_path):
     question = ask_estimator(EstimatorOriginal(model), frame, make_choices("m", {}))
     code = question.signature.inputs[0]
     assert (code.categories, code.closed) == ((0, 10, 20), True)
+
+
+def test_the_original_is_served_when_asked_for(tmp_path):
+    original = EstimatorOriginal(LogisticRegression().fit(X, Y))
+    question = ask_estimator(original, X, make_choices("m", {}))
+    served = optimise(original, original.store(tmp_path), question, tmp_path, convert=False)
+    assert served.artifact.runtime == "sklearn"
+    assert served.evidence.reason == "the original was asked for"

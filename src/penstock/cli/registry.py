@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 import typer
 
+from penstock.cli.environments import ensure_environment
 from penstock.cli.settings import Settings, ensure_home, read_settings
 from penstock.core.errors import Unsupported
 from penstock.core.names import parse_version_ref
@@ -82,8 +83,12 @@ def register(
         "tags": _pairs(tag, "--tag"),
         "metrics": _numbers(metric),
     }
-    with _open(home, database, artifacts) as registry:
+    settings = _settings(home, database, artifacts)
+    with open_registry(settings) as registry:
         version = registry.register(bundle, name=name, alias=alias, reason=reason, **options)
+        failure = ensure_environment(registry.fetch(version, settings.home / "bundles"), settings.home, _tell)
+    if failure:
+        _tell(f"{_line(version)} is registered, but this machine cannot run it: {failure}")
     _answer(version, as_json, lambda: [_line(version)])
 
 
@@ -249,12 +254,20 @@ def audit_list(
 
 
 def _open(home: Path | None, database: str, artifacts: str) -> Registry:
+    return open_registry(_settings(home, database, artifacts))
+
+
+def _settings(home: Path | None, database: str, artifacts: str) -> Settings:
     given = {
         "PENSTOCK_HOME": str(home) if home else "",
         "PENSTOCK_DATABASE": database,
         "PENSTOCK_ARTIFACTS": artifacts,
     }
-    return open_registry(read_settings({**os.environ, **{name: text for name, text in given.items() if text}}))
+    return read_settings({**os.environ, **{name: text for name, text in given.items() if text}})
+
+
+def _tell(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 def _expected(text: str) -> int | Literal["absent"] | None:

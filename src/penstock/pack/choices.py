@@ -16,7 +16,8 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `target` is the label's column; `dtypes` overrides what columns are read as; values of `sensitive` columns are
     stored nowhere; `allow_pickle` is the reason why a pickle may be opened once; `assets` is the folder a Python class
-    loads from; `vendor` puts the wheels of the environment into the bundle; `licence`, `metrics` and `parameters` are
+    loads from; `vendor` puts the wheels of the environment into the bundle; without `convert` the original is served
+    though it has an equal ONNX form; `licence`, `metrics` and `parameters` are
     recorded.
     """
 
@@ -27,6 +28,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     allow_pickle: str = ""
     assets: str = ""
     vendor: bool = False
+    convert: bool = True
     licence: str = ""
     metrics: dict[str, float] = {}
     parameters: dict[str, Any] = {}

@@ -85,8 +85,11 @@ class Trial(msgspec.Struct, frozen=True):
         return [answers for _, answers in (*self.sample, *self.perturbed)]
 
 
-def optimise(original: Original, artifact: Artifact, question: Question, root: Path) -> Served:
-    """Choose the served form and prove it; the ONNX form is written below `root`, the bundle's folder."""
+def optimise(original: Original, artifact: Artifact, question: Question, root: Path, *, convert: bool = True) -> Served:
+    """Choose the served form and prove it; the ONNX form is written below `root`, the bundle's folder.
+
+    Without `convert` there is nothing to choose: the original is served.
+    """
     signature, sample = question.signature, question.sample
     if sample is None or original.description.declared is not None:
         return _as_given(original, artifact, question)
@@ -96,7 +99,7 @@ def optimise(original: Original, artifact: Artifact, question: Question, root: P
     if _labels_are_best_scores(trial.answers, signature):
         options["derive_predictions"] = True
     artifact = msgspec.structs.replace(artifact, options=options)
-    forms, reason = original.convert()
+    forms, reason = original.convert() if convert else ([], "the original was asked for")
     several = {rows: _rows(sample.inputs, rows) for rows in (1, 64)}
     before = {rows: original.seconds(inputs) for rows, inputs in several.items()}
     for form in forms:

@@ -46,7 +46,7 @@ class Packed(msgspec.Struct, frozen=True):
 
 def pack(model: Any, sample: Any = None, *, name: str, out: str | Path | None = None, progress: Progress | None = None,
          **choices: Any) -> Packed:  # fmt: skip
-    """Pack a trained model: a live estimator, or the path of a model file (`file.py:ClassName` for a Python class).
+    """Pack a trained model: a live estimator, an ONNX `ModelProto`, or the path of a file (`file.py:Class` for source).
 
     `sample` are rows like those to be answered: a CSV, Parquet or NPZ file, a DataFrame or an array. `out` is where
     the bundle goes: a file that ends in `.penstock` (default `NAME.penstock`), else a new folder. The other arguments
@@ -59,6 +59,11 @@ def pack(model: Any, sample: Any = None, *, name: str, out: str | Path | None = 
     """
     if isinstance(model, (str, Path)):
         return pack_file(model, sample, name=name, out=out, progress=progress, **choices)
+    if hasattr(model, "SerializeToString"):
+        with tempfile.TemporaryDirectory(prefix="penstock-graph-") as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(model.SerializeToString())
+            return pack_file(path, sample, name=name, out=out, progress=progress, **choices)
     wanted = make_choices(name, choices)
     waiver = Waiver(reason=wanted.allow_pickle, file_sha256="") if wanted.allow_pickle else None
     original = EstimatorOriginal(model, waived=waiver is not None)
@@ -122,7 +127,7 @@ def _bundle(
     else:
         question = ask_graph(original, about.declared, root / artifact.path, data, choices)
     tell("converting, comparing and timing")
-    served = optimise(original, artifact, question, root)
+    served = optimise(original, artifact, question, root, convert=choices.convert)
     try:
         tell("proving that rows may be batched")
         calls, synthetic = golden_calls(question, served.run)
