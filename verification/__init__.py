@@ -1,0 +1,1 @@
+"""Measures what Penstock promises, and writes `docs/verification.md`: `python -m verification --help`."""

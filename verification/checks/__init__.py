@@ -1,0 +1,10 @@
+"""All checks, from cheap to heavy."""
+
+from __future__ import annotations
+
+from verification.checks import bench, lint, loads, overload, pythons, size, suites, swap
+from verification.finding import Check
+
+CHECKS: tuple[Check, ...] = (
+    lint.CHECK, size.CHECK, *suites.CHECKS, loads.CHECK, overload.CHECK, swap.CHECK, pythons.CHECK, bench.CHECK,
+)  # fmt: skip

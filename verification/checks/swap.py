@@ -1,0 +1,142 @@
+"""Swaps of the version under load: nothing lost, and what it does to the latency of everybody else."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from verification import models
+from verification.finding import Check, Finding, command, percentile
+from verification.machine import Cores
+from verification.node import Node
+from verification.paced import Answer, Paced
+from verification.processes import processor_s, tree
+from verification.saturating import Wrk
+
+PATH = "/v2/models/m/infer"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How many swaps, how long the latency before them is measured, and the paced load's share of the full one."""
+
+    swaps: int = 20
+    before_s: int = 10
+    connections: int = 64
+    share: float = 0.2
+
+
+def run(plan: Plan) -> list[Finding]:
+    """The same swaps at full load on a shared core, and with room for the thread that loads."""
+    with tempfile.TemporaryDirectory(prefix="penstock-swap-") as name:
+        folder = Path(name)
+        arms = [models.logistic(folder, version) for version in (1, 2)]
+        bodies = models.logistic_bodies()
+        findings, full_per_s = _shared_core(plan, folder, arms, bodies)
+        return [*findings, _core_free(plan, folder, arms, bodies, full_per_s)]
+
+
+def _shared_core(
+    plan: Plan, folder: Path, arms: list[dict[str, Any]], bodies: list[bytes]
+) -> tuple[list[Finding], float]:
+    cores = Cores()
+    with Node(folder / "shared", {cores.server}) as node:
+        _serve(node, arms[0])
+        load = Wrk(f"http://127.0.0.1:{node.port}{PATH}", bodies, plan.connections, cores.load, folder)
+        load.run(1)
+        before = load.run(plan.before_s)
+        used = processor_s(tree(node.process.pid))
+        with load:
+            windows = _swaps(node, arms, plan.swaps)
+            during = load.stop()
+        used = processor_s(tree(node.process.pid)) - used
+        lost = node.lost()
+    took = [freed - published for published, freed in windows]
+    how = (
+        f"{plan.swaps} swaps, one after the other, at full load: one row a request, wrk, {plan.connections} connections; "
+        "node, its loading thread included, on one core, load on another; a swap is from publishing the document to the "
+        "version-freed line of the old version"
+    )
+    errors = before["errors"] + during["errors"]
+    measured = {
+        "lost": lost, "client_errors": errors, "answers": before["answers"] + during["answers"],
+        "swap_s": {"p50": round(percentile(took, 0.5), 3), "max": round(max(took), 3)},
+    }  # fmt: skip
+    ratio = during["p99_ms"] / before["p99_ms"]
+    latency = {
+        "ratio": round(ratio, 2), "before": before, "during": during,
+        "node_processor": round(used / (windows[-1][1] - windows[0][0]), 2),
+    }  # fmt: skip
+    return [
+        Finding(
+            f"{plan.swaps} swaps at full load", "0 lost, 0 errors", measured, lost == errors == 0, command("swap"), how
+        ),
+        Finding(
+            "p99 during swaps, loading shares the core", "<= 3 x before", latency, ratio <= 3, command("swap"), how
+        ),
+    ], before["answers_per_s"]
+
+
+def _core_free(plan: Plan, folder: Path, arms: list[dict[str, Any]], bodies: list[bytes], full_per_s: float) -> Finding:
+    cores = Cores()
+    rate = max(50.0, plan.share * full_per_s)
+    free = cores.load if cores.free is None else cores.free
+    with Node(folder / "free", {cores.server, free}) as node:
+        _serve(node, arms[0])
+        with Paced(node.port, PATH, bodies[0], rate, cores.load, folder) as load:
+            generation, began = node.publish({"m": {"arms": arms[:1]}})
+            node.until_event("routes-applied", generation=generation)
+            # The latency before: as long as for the other measurement, and the client's start left out.
+            began += 1
+            time.sleep(plan.before_s + 1)
+            windows = _swaps(node, arms, plan.swaps)
+            answers = load.stop()
+        lost = node.lost()
+    before = [1e3 * a.seconds for a in answers if began <= a.due < windows[0][0]]
+    during = [1e3 * a.seconds for a in answers if _inside(a, windows)]
+    errors = sum(a.status != 200 for a in answers)
+    ratio = percentile(during, 0.99) / percentile(before, 0.99)
+    measured = {
+        "ratio": round(ratio, 2), "p99_before_ms": round(percentile(before, 0.99), 3),
+        "p99_during_ms": round(percentile(during, 0.99), 3), "p50_before_ms": round(percentile(before, 0.5), 3),
+        "p50_during_ms": round(percentile(during, 0.5), 3), "requests_per_s": round(rate),
+        "requests_during": len(during), "lost": lost, "client_errors": errors,
+    }  # fmt: skip
+    where = (
+        "a core that nothing else uses"
+        if cores.free is not None
+        else "the load generator's core, of which most is idle"
+    )
+    note = (
+        f"open loop at {plan.share:g} of the full rate, which leaves room; the node may use its core and {where}; "
+        "latencies of requests that were due between publishing and the old version's end"
+    )
+    return Finding(
+        "p99 during swaps, a core free", "<= 1.5 x before", measured, ratio <= 1.5 and not errors and not lost,
+        command("swap"), note,
+    )  # fmt: skip
+
+
+def _serve(node: Node, arm: dict[str, Any]) -> None:
+    generation, _ = node.publish({"m": {"arms": [arm]}})
+    node.until_event("routes-applied", generation=generation, problems=0)
+
+
+def _swaps(node: Node, arms: list[dict[str, Any]], count: int) -> list[tuple[float, float]]:
+    """Swap to and fro; (published, freed) of each, in seconds since the epoch."""
+    windows = []
+    for turn in range(count):
+        old, new = arms[turn % 2], arms[(turn + 1) % 2]
+        _, published = node.publish({"m": {"arms": [new]}})
+        windows.append((published, node.until_event("version-freed", version=old["version"])))
+    return windows
+
+
+def _inside(answer: Answer, windows: list[tuple[float, float]]) -> bool:
+    return any(published <= answer.due <= freed for published, freed in windows)
+
+
+CHECK = Check("swap", "Swaps of the version under load", run, Plan(), Plan(swaps=4, before_s=3))
