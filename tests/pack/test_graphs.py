@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from penstock.bundle.bundle import verify_directory
 from penstock.core.errors import InvalidInput, NotFound, PenstockError, Refused, Unsupported
-from penstock.pack import pack_file
+from penstock.pack import pack, pack_file
 from penstock.runtime import golden
 from penstock.runtime.load import load_model
 
@@ -62,6 +62,12 @@ def test_a_sample_is_cast_like_a_request_and_profiled(tmp_path):
     assert not manifest.golden.synthetic
     assert manifest.profile
     assert model.run({"a": sample.astype(np.float32)})["b"].dtype == np.float32
+
+
+def test_a_live_graph_is_the_same_as_its_file(tmp_path):
+    path = _graph(tmp_path / "g.onnx", [("Neg", ["a"], ["b"], {})], [("a", F, ["n", 2])], [("b", F, ["n", 2])])
+    digests = {pack(model, name="m", out=tmp_path / str(n)).digest for n, model in enumerate((path, onnx.load(path)))}
+    assert len(digests) == 1
 
 
 def test_a_graph_without_rows_has_calls_and_is_never_batched(tmp_path):

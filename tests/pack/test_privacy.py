@@ -30,19 +30,20 @@ def bundle(tmp_path_factory):
             "age": rng.integers(20, 60, ROWS),
             "doctor": [f"Dr {number % 9}" for number in range(ROWS)],
             "ward": ["north", "south"] * (ROWS // 2),
+            "drug": pd.Categorical([f"drug {number % 7}" for number in range(ROWS)]),
             "height": rng.normal(170, 10, ROWS),
         }
     )
     columns = ColumnTransformer(
         [
             ("numbers", StandardScaler(), ["salary", "age", "height"]),
-            ("open", OneHotEncoder(handle_unknown="ignore"), ["doctor"]),
+            ("open", OneHotEncoder(handle_unknown="ignore"), ["doctor", "drug"]),
             ("closed", OneHotEncoder(), ["ward"]),
         ]
     )
     model = make_pipeline(columns, LogisticRegression()).fit(people, people["height"] > 170)
     out = tmp_path_factory.mktemp("privacy") / "out"
-    packed = pack(model, people, name="m", out=out, sensitive=["salary", "age", "doctor", "ward"])
+    packed = pack(model, people, name="m", out=out, sensitive=["salary", "age", "doctor", "ward", "drug"])
     return people, verify_directory(out, packed.digest)
 
 
@@ -55,7 +56,7 @@ def test_no_golden_row_is_a_persons(bundle):
     assert not known.intersection(rows)
 
 
-@pytest.mark.parametrize("name", ["salary", "age", "doctor"])
+@pytest.mark.parametrize("name", ["salary", "age", "doctor", "drug"])
 def test_golden_rows_hold_no_value_of_a_sensitive_column(name, bundle):
     people, opened = bundle
     (call,) = golden.read(opened.path("golden.bin"))
@@ -70,6 +71,7 @@ def test_a_sensitive_columns_values_are_in_no_file(bundle):
         if path.is_file() and path.parent.name not in ("original", "served"):
             data = path.read_bytes()
             assert b"Dr 3" not in data, path
+            assert b"drug 3" not in data, path
             assert str(people["salary"][7]).encode() not in data, path
     fields = {field.name: field for field in opened.manifest.signature.inputs}
     assert fields["doctor"].sensitive
@@ -82,7 +84,7 @@ def test_the_profile_counts_only_what_is_missing_there(bundle):
     _, opened = bundle
     profile = read_profile(opened.path("profile.json"))
     columns = {column.name: column for column in profile.inputs}
-    for name in ("salary", "age", "doctor", "ward"):
+    for name in ("salary", "age", "doctor", "ward", "drug"):
         assert columns[name].sensitive
         assert (columns[name].count, columns[name].nulls) == (ROWS, 0)
         assert columns[name].numbers is None

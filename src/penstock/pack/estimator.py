@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from penstock.bundle.manifest import Artifact
-from penstock.core.errors import InvalidInput
 from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.pack.convert import Candidate, CannotConvert, candidates
@@ -32,7 +31,7 @@ class EstimatorOriginal:
         self._flavor: Any = import_module(f"penstock.pack.flavors.{runtime}")
         self._estimator = estimator
         self._waived = waived
-        self._model: Model | None = None
+        self._model: Model
         self._signature: Signature | None = None
         with _quiet():
             self.description = self._flavor.describe(estimator)
@@ -51,20 +50,15 @@ class EstimatorOriginal:
         self._signature = signature
         self._model = self._flavor.adapt(self._estimator, options, signature)
 
-    def _bound(self) -> Model:
-        if self._model is None:
-            raise InvalidInput("internal", "the original was asked before its signature was known")
-        return self._model
-
     def run(self, inputs: Tensors) -> Tensors:
         """See `Original.run`."""
         with _quiet():
-            return self._bound().run(inputs)
+            return self._model.run(inputs)
 
     def seconds(self, inputs: Tensors) -> float:
         """See `Original.seconds`."""
         with _quiet():
-            return best_seconds(self._bound(), inputs)
+            return best_seconds(self._model, inputs)
 
     def convert(self) -> tuple[list[Candidate], str]:
         """See `Original.convert`."""
@@ -82,8 +76,7 @@ class EstimatorOriginal:
         return artifact
 
     def close(self) -> None:
-        """See `Original.close`; the estimator itself belongs to the caller."""
-        self._model = None
+        """See `Original.close`: nothing to do, the estimator belongs to the caller."""
 
 
 def best_seconds(model: Model, inputs: Tensors) -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from penstock.core.signature import Field, Signature
@@ -39,14 +37,25 @@ def golden_rows(sample: Sample, fields: tuple[Field, ...], seed: int) -> tuple[T
 
 
 def _in_sample(inputs: Tensors, sample: Sample) -> Values:
-    known = set(_keys(sample.inputs))
-    return np.array([key in known for key in _keys(inputs)], np.bool_)
+    made, known = ([_columns(tensors[name]) for name in inputs] for tensors in (inputs, sample.inputs))
+    return np.array([_found([m[row] for m in made], known) for row in range(len(made[0]))], np.bool_)
 
 
-def _keys(tensors: Tensors) -> list[Any]:
-    columns = [array.reshape(len(array), -1) for array in tensors.values()]
-    # NaN is unlike itself: as text it is not, and a row with a missing value is still the same row.
-    return [tuple(str(value) for column in columns for value in column[row]) for row in range(len(columns[0]))]
+def _columns(array: Values) -> Values:
+    return array.reshape(len(array), -1)
+
+
+def _found(row: list[Values], known: list[Values]) -> bool:
+    """Whether a row is one of the sample's; column by column, so that a large sample is left after a few of them."""
+    left = np.arange(len(known[0]))
+    for values, columns in zip(row, known, strict=True):
+        for number, value in enumerate(values):
+            column = columns[left, number]
+            # NaN is unlike itself, and a row with a missing value is still the same row.
+            left = left[(column == value) | ((column != column) & (value != value))]
+            if not len(left):
+                return False
+    return True
 
 
 def _moved(field: Field, values: Values, rng: np.random.Generator) -> Values:

@@ -12,10 +12,12 @@ from penstock.core.errors import InvalidInput, ModelFailed, PenstockError
 from penstock.core.signature import Field, Scalar, Signature
 from penstock.core.tensors import Tensors, datatype_of
 from penstock.pack.arrays import Values
+from penstock.pack.equivalence import take
 from penstock.pack.original import Description
 from penstock.pack.sample import Sample
 
 UNSEEN_TEXT = "penstock-unseen-category"
+_PROBED = 1000
 Probe = Callable[[Signature, Tensors, dict[str, Any]], Tensors]
 
 
@@ -42,7 +44,17 @@ def fit_sample(sample: Sample, description: Description, sensitive: tuple[str, .
         sample,
         fields=tuple(fields[name] for name in names),
         inputs={name: sample.inputs[name] for name in names},
+        options=_without_values(sample.options, sensitive),
     )
+
+
+def _without_values(options: dict[str, Any], sensitive: tuple[str, ...]) -> dict[str, Any]:
+    """The adapters' options without the categories of sensitive columns; a closed column's stand in its field."""
+    columns = {
+        name: {key: value for key, value in told.items() if key != "categories" or name not in sensitive}
+        for name, told in options.get("columns", {}).items()
+    }
+    return {**options, "columns": columns} if columns else {}
 
 
 def _in_order(names: list[str], description: Description) -> list[str]:
@@ -82,7 +94,8 @@ def infer_signature(sample: Sample, description: Description, probe: Probe) -> S
     """
     draft = Signature(inputs=sample.fields, outputs=(), layout=sample.layout, classes=description.classes)
     try:
-        answers = probe(draft, sample.inputs, sample.options)
+        rows = min(sample.rows, _PROBED)
+        answers = probe(draft, take(sample.inputs, slice(0, rows)), sample.options)
     except PenstockError as error:
         raise ModelFailed(
             "sample-refused",
@@ -90,7 +103,7 @@ def infer_signature(sample: Sample, description: Description, probe: Probe) -> S
             hint="the sample must look like the rows the model was trained with, without the label",
         ) from error
     fields = tuple(_closed(field, sample, draft, description, probe) for field in sample.fields)
-    outputs = tuple(_output(name, array, sample.rows) for name, array in _outputs(description, answers).items())
+    outputs = tuple(_output(name, array, rows) for name, array in _outputs(description, answers).items())
     classes = description.classes
     return Signature(inputs=fields, outputs=outputs, layout=sample.layout, classes=classes)
 
@@ -112,7 +125,7 @@ def _output(name: str, array: Values, rows: int) -> Field:
     if array.ndim == 2 and array.shape[1] == 1 and name == "predictions":
         array = array[:, 0]
     if array.ndim == 0 or len(array) != rows:
-        raise InvalidInput(
+        raise ModelFailed(
             "wrong-output", f"the model's {name} have shape {list(array.shape)} for {rows} rows; one per row is needed"
         )
     return Field(name=name, datatype=datatype_of(array), shape=(-1, *array.shape[1:]))
