@@ -2,6 +2,7 @@
 
 import pytest
 from tests.serving.bundles import ELEMENTS, identity, python_bundle, summing, table, two_inputs
+from tests.serving.doors import AsgiDoor, NodeDoor
 from tests.serving.nodes import RunningNode, document, endpoint
 
 from penstock.core.routes import Cache
@@ -61,31 +62,52 @@ def make_node(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def node(tmp_path_factory, summing_1, summing_2, people, pair, identities, folder):
-    """One event loop that serves every inline bundle."""
-    running = RunningNode(tmp_path_factory.mktemp("node"), http=quick_limits())
+def all_routes(summing_1, summing_2, people, pair, identities, folder):
+    """Every inline bundle, each way it can be served."""
     fixed = identity(folder / "fixed", "FP32", (2, 3))
     vectors = identity(folder / "vectors", "INT64", (-1,))
     wide = identity(folder / "wide", "FP32", (-1, -1))
-    running.publish(
-        document(
-            1,
-            sum=endpoint(summing_1, summing_2, limits={"max_body_bytes": 1_000_000}),
-            split=endpoint(summing_1, summing_2, weights=[5_000, 5_000]),
-            small=endpoint(summing_1, limits={"max_body_bytes": 2_000}),
-            people=endpoint(people),
-            pair=endpoint(pair),
-            kept=endpoint(pair, cache=Cache()),
-            fixed=endpoint(fixed),
-            vectors=endpoint(vectors),
-            wide=endpoint(wide),
-            **{f"same-{datatype}": endpoint(bundle) for datatype, bundle in identities.items()},
-        )
+    return document(
+        1,
+        sum=endpoint(summing_1, summing_2, limits={"max_body_bytes": 1_000_000}),
+        split=endpoint(summing_1, summing_2, weights=[5_000, 5_000]),
+        small=endpoint(summing_1, limits={"max_body_bytes": 2_000}),
+        people=endpoint(people),
+        pair=endpoint(pair),
+        kept=endpoint(pair, cache=Cache()),
+        fixed=endpoint(fixed),
+        vectors=endpoint(vectors),
+        wide=endpoint(wide),
+        **{f"same-{datatype}": endpoint(bundle) for datatype, bundle in identities.items()},
     )
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory, all_routes):
+    """One event loop that serves every inline bundle."""
+    running = RunningNode(tmp_path_factory.mktemp("node"), http=quick_limits())
+    running.publish(all_routes)
     running.start()
     yield running
     assert running.stop() == 0
     assert not running.events("internal-error")
+
+
+@pytest.fixture(scope="session")
+def asgi(tmp_path_factory, all_routes):
+    """The same endpoints behind the ASGI adapter, in this process."""
+    running = RunningNode(tmp_path_factory.mktemp("asgi"))
+    running.publish(all_routes)
+    door = AsgiDoor(running.settings)
+    yield door
+    door.close()
+
+
+@pytest.fixture(params=["node", "asgi"])
+def door(request):
+    """Each door in its turn."""
+    found = request.getfixturevalue(request.param)
+    return NodeDoor(found) if request.param == "node" else found
 
 
 def quick_limits():

@@ -64,7 +64,8 @@ class Board:
         self.cells = _map(self._path, create=True)
         self._series: dict[Labels, int] = _read_labels(self._labels_path)
         self._free = sorted(set(range(CAPACITY)) - set(self._series.values()), reverse=True)
-        self._retired: list[Labels] = []
+        # Those of an earlier run count on when their version is served again; until then their room may be taken.
+        self._retired: list[Labels] = list(self._series)
         self._zero_gauges()
 
     def series(self, labels: Labels) -> int:
@@ -86,6 +87,7 @@ class Board:
         """The version is gone. Its counts stay on the page until the room is needed, so that no scrape misses them."""
         if labels not in self._retired:
             self._retired.append(labels)
+            self._zero(self._series[labels])
 
     def record(self, start: int, status: int, seconds: float, rows: int) -> None:
         """Count one answered request."""
@@ -105,8 +107,11 @@ class Board:
         self.cells[READY] = self.cells[GENERATION] = 0
         self.cells[PID] = os.getpid()
         for slot in self._series.values():
-            start = HEADER + slot * WIDTH
-            self.cells[start + WAITING_ROWS] = self.cells[start + RUNNING_ROWS] = 0
+            self._zero(slot)
+
+    def _zero(self, slot: int) -> None:
+        start = HEADER + slot * WIDTH
+        self.cells[start + WAITING_ROWS] = self.cells[start + RUNNING_ROWS] = 0
 
     def _write_labels(self) -> None:
         entries = [(labels, slot) for labels, slot in self._series.items()]

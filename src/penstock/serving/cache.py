@@ -98,9 +98,10 @@ class AnswerCache:
 
 def cache_key(call: Call) -> Key:
     """Everything that an answer depends on within one arm: shapes, bytes of the inputs and parameters."""
-    parameters = tuple(sorted(call.parameters.items())) if call.parameters else ()
-    return tuple((array.shape, to_bytes(array)) for array in call.inputs.values()) + parameters
+    # Names, because inputs keep the order of the request; text, because to Python 1, 1.0 and true are equal.
+    parameters = repr(sorted(call.parameters.items())) if call.parameters else ""
+    return parameters, *((name, array.shape, to_bytes(array)) for name, array in sorted(call.inputs.items()))
 
 
 def _size(part: object) -> int:
-    return len(part[1]) if isinstance(part, tuple) and isinstance(part[1], bytes) else 64
+    return len(part[2]) if isinstance(part, tuple) else 64

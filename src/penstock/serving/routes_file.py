@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from penstock.core.errors import PenstockError
+from penstock.core.errors import Conflict, PenstockError
 from penstock.core.routes import RouteDocument, read_routes
 
 
@@ -16,9 +16,14 @@ class RoutesFile:
         self._path = path
         self._last_good = last_good
         self._seen: tuple[int, int, int] | None = None
+        self._generation = -1
 
     def poll(self) -> RouteDocument | None:
-        """The document if the file changed since the last call and is good; raises PenstockError if it is not."""
+        """The document if the file changed since the last call and is good; raises PenstockError if it is not.
+
+        Raises Conflict("older-generation") for a document older than one that was read or kept: an old file that
+        comes back, from a backup or a slow writer, must not undo what was decided since.
+        """
         try:
             stat = self._path.stat()
         except FileNotFoundError:
@@ -27,7 +32,15 @@ class RoutesFile:
         if mark == self._seen:
             return None
         self._seen = mark
-        return read_routes(self._path.read_bytes())
+        document = read_routes(self._path.read_bytes())
+        if document.generation < self._generation:
+            raise Conflict(
+                "older-generation",
+                f"the routes have generation {document.generation}, {self._generation} was served before",
+                hint=f"publish a greater generation, or stop the node and remove {self._last_good}",
+            )
+        self._generation = document.generation
+        return document
 
     def keep(self, document_bytes: bytes) -> None:
         """Remember a document that was applied whole."""
@@ -40,8 +53,10 @@ class RoutesFile:
         partial.replace(self._last_good)
 
     def kept(self) -> RouteDocument | None:
-        """The last good document, if there is one that can still be read."""
+        """The last good document, if there is one that can be read; nothing older is taken from then on."""
         try:
-            return read_routes(self._last_good.read_bytes())
-        except (FileNotFoundError, PenstockError):
+            document = read_routes(self._last_good.read_bytes())
+        except (OSError, PenstockError):
             return None
+        self._generation = max(self._generation, document.generation)
+        return document

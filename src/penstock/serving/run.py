@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import sys
 
 import numpy as np
 
-from penstock.core.errors import PenstockError
+from penstock.core.errors import Conflict, PenstockError
 from penstock.serving.node import Node
 from penstock.serving.settings import NodeSettings
 from penstock.serving.supervisor import Supervisor
@@ -16,9 +17,17 @@ from penstock.serving.supervisor import Supervisor
 def run_node(settings: NodeSettings) -> int:
     """Serve until a signal says stop; returns the exit status."""
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if settings.processes == 1:
-        return run_loop(settings, 0)
-    return asyncio.run(Supervisor(settings).run())
+    with (settings.state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            # A second one would take over the first one's counters and model processes.
+            raise Conflict(
+                "node-running", f"a node named {settings.name!r} is running", hint="stop it, or give this one a --name"
+            ) from None
+        if settings.processes == 1:
+            return run_loop(settings, 0)
+        return asyncio.run(Supervisor(settings).run())
 
 
 def run_loop(settings: NodeSettings, index: int) -> int:

@@ -10,23 +10,21 @@ import shutil
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
-from penstock.bundle.bundle import Bundle
+from penstock.bundle.bundle import verify_directory
 from penstock.core.clock import wall
-from penstock.core.errors import PenstockError
-from penstock.core.routes import RouteDocument
 from penstock.runtime.worker.policy import WorkerPolicy, backoff_s, failures_after
-from penstock.serving.fetch import fetch_bundle
-from penstock.serving.load import runs_inline
+from penstock.serving.board import Board
 from penstock.serving.log import Log
-from penstock.serving.node import POLL_S, listen
-from penstock.serving.routes_file import RoutesFile
+from penstock.serving.node import listen
 from penstock.serving.settings import NodeSettings
-from penstock.serving.workers import WorkerKeeper, status_of_failure, write_status
+from penstock.serving.workers import WorkerKeeper, end_leases, leased, status_of_failure, write_status
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_S = 0.05
 
 
 class Supervisor:
@@ -37,7 +35,6 @@ class Supervisor:
         self.log = Log(2, json=not sys.stderr.isatty(), clock=wall)
         self.policy = settings.worker_policy()
         self.keeper = WorkerKeeper(settings.sockets, settings.home, self.policy, self.log.event)
-        self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
         self._held: dict[str, asyncio.Task[None]] = {}
         self._releasing: set[asyncio.Task[None]] = set()
         self._children: dict[int, asyncio.subprocess.Process] = {}
@@ -47,8 +44,11 @@ class Supervisor:
         """Run until a signal."""
         # Taken here, once: a port in use must stop the start, not make every child fail and be started again.
         reserved = listen(self.settings)
-        # What a killed predecessor told about its processes is no longer true.
+        # What a killed predecessor told about its processes is no longer true, nor what its loops asked for.
         shutil.rmtree(self.settings.sockets / "status", ignore_errors=True)
+        end_leases(self.settings.sockets)
+        for index in range(self.settings.processes):
+            Board(self.settings.state, index)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._signalled)
@@ -76,6 +76,9 @@ class Supervisor:
             )  # fmt: skip
             self._children[index] = child
             code = await child.wait()
+            # It may have had no time to say so: it is not ready, and it needs no model.
+            Board(self.settings.state, index)
+            end_leases(self.settings.sockets, index)
             if self._stop.is_set():
                 return
             failures = failures_after(failures, asyncio.get_running_loop().time() - began)
@@ -94,44 +97,24 @@ class Supervisor:
     # ---- model processes
 
     async def _follow(self) -> None:
-        document = self.routes.kept()
-        try:
-            document = self.routes.poll() or document
-        except PenstockError as error:
-            self.log.event("routes-refused", code=error.code, reason=str(error))
+        """Keep up the processes that the loops have leases for."""
         while True:
-            if document is not None:
-                await self._hold_what_it_needs(document)
-            await asyncio.sleep(POLL_S)
-            try:
-                document = self.routes.poll()
-            except (PenstockError, OSError):
-                document = None  # the event loops report it
+            needed = leased(self.settings.sockets)
+            for digest in [digest for digest in self._held if digest not in needed]:
+                task = self._held.pop(digest)
+                write_status(self.settings.sockets, digest, None)
+                task.add_done_callback(partial(self._let_go, digest))
+            for digest, directory in needed.items():
+                if digest not in self._held:
+                    self._held[digest] = asyncio.ensure_future(self._hold(digest, directory))
+            await asyncio.sleep(_LOOK_S)
 
-    async def _hold_what_it_needs(self, document: RouteDocument) -> None:
-        needed: dict[str, Bundle] = {}
-        for route in document.endpoints.values():
-            for arm in route.arms:
-                try:
-                    bundle = await asyncio.to_thread(fetch_bundle, arm, self.settings.bundles)
-                    if not runs_inline(bundle, route.isolation):
-                        needed[bundle.digest] = bundle
-                except (PenstockError, OSError):
-                    continue  # the event loops meet the same and report it
-        for digest in [digest for digest in self._held if digest not in needed]:
-            # Its processes end when the loops, which drain the old version, have hung up.
-            task = self._held.pop(digest)
-            write_status(self.settings.sockets, digest, None)
-            task.add_done_callback(partial(self._let_go, digest))
-        for digest, bundle in needed.items():
-            if digest not in self._held:
-                self._held[digest] = asyncio.ensure_future(self._hold(bundle))
-
-    async def _hold(self, bundle: Bundle) -> None:
+    async def _hold(self, digest: str, directory: Path) -> None:
         try:
+            bundle = await asyncio.to_thread(verify_directory, directory, digest)
             pool = await self.keeper.hold(bundle)
         except Exception as error:  # whatever it is, the loops wait for word of it
-            write_status(self.settings.sockets, bundle.digest, status_of_failure(error))
+            write_status(self.settings.sockets, digest, status_of_failure(error))
         else:
             pool.on_change()
 

@@ -27,10 +27,15 @@ class Swapper:
         self._load = load
         self._patience_s = patience_s
         self._lock = asyncio.Lock()
-        self._retiring: set[asyncio.Task[None]] = set()
+        self.retiring: set[ServedArm] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def apply(self, document: RouteDocument) -> dict[str, str]:
-        """Make the node serve `document`; returns the endpoints that could not be changed, with the reason of each."""
+    async def apply(self, document: RouteDocument, kept: RouteDocument | None = None) -> dict[str, str]:
+        """Make the node serve `document`; returns the endpoints that could not be changed, with the reason of each.
+
+        Such an endpoint goes on as it is; one that is not served yet begins as it was in `kept`, the last good
+        document, so that a restart after a bad publication serves what was served before it.
+        """
         async with self._lock:
             node, old = self._node, self._node.addresses.endpoints
             problems: dict[str, str] = {}
@@ -46,6 +51,8 @@ class Swapper:
                     node.log.event("load-failed", endpoint=name, reason=problems[name])
                 if name in problems and name in old:
                     new[name] = old[name]
+                elif name in problems and kept is not None and name in kept.endpoints:
+                    await self._as_before(name, kept.endpoints[name], new)
             # The one moment of the swap: requests that have chosen their arm keep it, the next ones see the new table.
             node.addresses = Addresses(new, node.log)
             node.problems = problems
@@ -54,6 +61,12 @@ class Swapper:
             node.log.event("routes-applied", generation=document.generation, endpoints=len(new), problems=len(problems))
             self._retire(old, new)
             return problems
+
+    async def _as_before(self, name: str, route: Endpoint, new: dict[str, ServedEndpoint]) -> None:
+        try:
+            new[name] = await self._endpoint(name, route, None)
+        except Exception as error:  # its problem is told already: this is only the attempt to do better
+            self._node.log.event("load-failed", endpoint=name, reason=str(error)[:300])
 
     async def _endpoint(self, name: str, route: Endpoint, old: ServedEndpoint | None) -> ServedEndpoint:
         """The endpoint with every arm loaded; arms that only changed their weight are taken over as they are."""
@@ -79,11 +92,13 @@ class Swapper:
             for arm in endpoint.arms:
                 if arm not in serving:
                     task = asyncio.ensure_future(self._free(arm, arm.labels not in labels))
-                    self._retiring.add(task)
-                    task.add_done_callback(self._retiring.discard)
+                    self.retiring.add(arm)
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
 
     async def _free(self, arm: ServedArm, last: bool) -> None:
         await arm.retire(self._patience_s)
+        self.retiring.discard(arm)
         if last:
             self._node.board.retire(arm.labels)
         self._node.log.event("version-freed", endpoint=arm.endpoint, arm=arm.arm.name, version=arm.arm.version)
@@ -93,8 +108,8 @@ class Swapper:
         for endpoint in self._node.addresses.endpoints.values():
             for arm in endpoint.arms:
                 await arm.retire(0)
-        if self._retiring:
-            await asyncio.wait(self._retiring, timeout=self._patience_s)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._patience_s)
 
 
 def _identity(route: Endpoint, arm: Arm) -> tuple[object, ...]:

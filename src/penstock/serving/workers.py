@@ -1,13 +1,16 @@
 """Model processes of a node: who owns them, and how an event loop gets to them.
 
-A node with one event loop owns its model processes itself. With several loops their supervisor owns them, and a loop
-learns from a small file whether they are up; it reaches them by sockets whose names follow from the bundle's digest.
+A node with one event loop owns its model processes itself. With several loops their supervisor owns them. A loop asks
+for them by a lease, a small file that says which bundle it needs for as long as it is there, and learns from another
+one whether they are up; it reaches them by sockets whose names follow from the bundle's digest. So the processes of an
+old version live exactly until the last loop has answered its last call to it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -68,8 +71,10 @@ class WorkerKeeper:
     async def close(self) -> None:
         """End all processes."""
         pools, self._pools = self._pools, {}
-        running = [task.result() for task, _ in pools.values() if task.done() and task.exception() is None]
-        await asyncio.gather(*(pool.close() for pool in running))
+        for task, _ in pools.values():
+            task.cancel()
+        ended = await asyncio.gather(*(task for task, _ in pools.values()), return_exceptions=True)
+        await asyncio.gather(*(pool.close() for pool in ended if isinstance(pool, WorkerPool)))
 
     async def _start(self, bundle: Bundle) -> WorkerPool:
         environment = bundle.manifest.environment
@@ -105,18 +110,64 @@ async def own_workers(
     return runner, pool.cost
 
 
-async def supervised_workers(run_directory: Path, policy: WorkerPolicy, bundle: Bundle) -> tuple[WorkerRunner, Cost]:
-    """A runner on processes that the supervisor owns: wait until it says that they are up, or why they are not."""
+async def supervised_workers(
+    run_directory: Path, policy: WorkerPolicy, bundle: Bundle, index: int
+) -> tuple[WorkerRunner, Cost]:
+    """A runner on processes that the supervisor owns: ask, and wait until they are up, or it says why they are not."""
     limit = monotonic() + policy.load_limit_s
-    while (status := read_status(run_directory, bundle.digest)) is None:
-        if monotonic() > limit:
-            raise Unavailable("no-worker", f"the processes of {bundle.manifest.name} were not started in time")
-        await asyncio.sleep(_LOOK_AGAIN_S)
-    if status.failure:
-        raise Unavailable(status.code, status.failure)
-    runner = WorkerRunner(run_directory, bundle.digest, policy.workers)
-    await runner.connect()
+    lease = _take_lease(run_directory, bundle, index)
+    try:
+        while (status := read_status(run_directory, bundle.digest)) is None:
+            if monotonic() > limit:
+                raise Unavailable("no-worker", f"the processes of {bundle.manifest.name} were not started in time")
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        if status.failure:
+            raise Unavailable(status.code, status.failure)
+        runner = _LeasedRunner(run_directory, bundle.digest, policy.workers)
+        runner.release = lambda: asyncio.to_thread(lease.unlink, missing_ok=True)
+        await runner.connect()
+    except BaseException:
+        lease.unlink(missing_ok=True)
+        raise
     return runner, runner.cost
+
+
+def _take_lease(run_directory: Path, bundle: Bundle, index: int) -> Path:
+    """A file of this loop's own: a loop may hold one bundle for several arms."""
+    directory = _leases(run_directory)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = bundle.digest.removeprefix("sha256:")
+    for number in count():
+        path = directory / f"{index}-{number}-{name}"
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            partial.write_text(str(bundle.directory.resolve()))
+            partial.rename(path)
+            return path
+    raise AssertionError  # `count` does not end
+
+
+def leased(run_directory: Path) -> dict[str, Path]:
+    """The bundles that event loops ask for or use: digest to folder."""
+    found: dict[str, Path] = {}
+    for path in _leases(run_directory).glob("*"):
+        if path.suffix:
+            continue
+        try:
+            found["sha256:" + path.name.rpartition("-")[2]] = Path(path.read_text())
+        except FileNotFoundError:
+            continue  # given back this moment
+    return found
+
+
+def end_leases(run_directory: Path, index: int | None = None) -> None:
+    """Take back the leases of a loop that is gone, or of all."""
+    for path in _leases(run_directory).glob("*" if index is None else f"{index}-*"):
+        path.unlink(missing_ok=True)
+
+
+def _leases(run_directory: Path) -> Path:
+    return run_directory / "leases"
 
 
 def status_of_failure(error: BaseException) -> PoolStatus:

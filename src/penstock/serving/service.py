@@ -1,0 +1,155 @@
+"""What a node does whatever door its requests come through: follows its routes, holds deadlines, answers.
+
+`node.Node` puts sockets of our own before it, `asgi.Application` any ASGI server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import NoReturn
+
+from penstock.bundle.bundle import Bundle
+from penstock.core.clock import monotonic
+from penstock.core.digest import canonical_json
+from penstock.core.errors import PenstockError
+from penstock.core.routes import Arm, Endpoint, RouteDocument
+from penstock.runtime.batcher import Pending
+from penstock.runtime.golden import Cost
+from penstock.runtime.worker.client import WorkerRunner
+from penstock.serving.arms import ServedArm
+from penstock.serving.board import READY, Board, Boards
+from penstock.serving.flow import answer
+from penstock.serving.http.message import Reply, Request
+from penstock.serving.load import load_arm
+from penstock.serving.log import Log
+from penstock.serving.routes_file import RoutesFile
+from penstock.serving.settings import NodeSettings
+from penstock.serving.state import NodeState
+from penstock.serving.swap import Swapper
+from penstock.serving.workers import WorkerKeeper, own_workers, supervised_workers
+
+POLL_S = 0.1
+EXPIRE_S = 0.025
+
+
+class Service:
+    """One event loop's share of a node, without a door. `on_routes` is called when other routes are obeyed."""
+
+    def __init__(self, settings: NodeSettings, index: int, log: Log) -> None:
+        self.settings = settings
+        self.log = log
+        self.board = Board(settings.state, index)
+        self.state = NodeState(self.board, Boards(settings.state, settings.processes), log, monotonic)
+        self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
+        self.swapper = Swapper(self.state, self._load, settings.drain_s)
+        self.on_routes: Callable[[], None] = lambda: None
+        # Several event loops share the model processes: then their supervisor owns them.
+        self._keeper = (
+            WorkerKeeper(settings.sockets, settings.home, settings.worker_policy(), log.event)
+            if settings.processes == 1
+            else None
+        )
+        self._tasks: list[asyncio.Task[NoReturn]] = []
+
+    def answer(self, request: Request) -> Reply | Coroutine[Pending, None, Reply]:
+        """See `flow.answer`."""
+        return answer(request, self.state)
+
+    def body_limit(self, url: bytes) -> int:
+        """How large the body of a request to `url` may be."""
+        target = self.state.addresses.exact.get(url)
+        return target.endpoint.route.limits.max_body_bytes if target is not None else self.settings.http.max_body_bytes
+
+    def smallest_body_limit(self) -> int:
+        """A body that is not larger than this is too large for nobody."""
+        limits = [endpoint.route.limits.max_body_bytes for endpoint in self.state.addresses.endpoints.values()]
+        return min([*limits, self.settings.http.max_body_bytes])
+
+    async def open(self) -> None:
+        """Serve what the routes say now, and begin to follow them and to hold deadlines."""
+        self.every(EXPIRE_S, self._expire)
+        await self._first_routes()
+        self._tasks.append(asyncio.ensure_future(self._follow()))
+
+    def every(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do `work` again and again until closed."""
+        self._tasks.append(asyncio.ensure_future(self._repeat(seconds, work)))
+
+    def not_ready(self) -> None:
+        """Tell balancers to send nothing more; what comes is still answered."""
+        self.board.cells[READY] = 0
+
+    async def close(self) -> None:
+        """Free everything; nothing is in flight any more, or it is given up."""
+        for task in self._tasks:
+            task.cancel()
+        await self.swapper.close()
+        if self._keeper is not None:
+            await self._keeper.close()
+
+    async def _load(self, name: str, route: Endpoint, arm: Arm) -> ServedArm:
+        return await load_arm(name, route, arm, self.settings, self.board, self._start_workers)
+
+    async def _start_workers(self, bundle: Bundle) -> tuple[WorkerRunner, Cost]:
+        sockets, policy = self.settings.sockets, self.settings.worker_policy()
+        if self._keeper is None:
+            return await supervised_workers(sockets, policy, bundle, self.board.index)
+        return await own_workers(self._keeper, sockets, policy.workers, bundle)
+
+    # ---- routes
+
+    async def _first_routes(self) -> None:
+        """The document as it is now; if that cannot be had, the last good one: a restart must not need anybody."""
+        kept = self.routes.kept()
+        document = self._poll() or kept
+        self.log.event("routes-found", current=document is not kept, kept=kept is not None)
+        if document is not None:
+            await self._apply(document, kept)
+
+    async def _follow(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(POLL_S)
+            document = self._poll()
+            if document is not None:
+                await self._apply(document)
+
+    def _poll(self) -> RouteDocument | None:
+        try:
+            return self.routes.poll()
+        except PenstockError as error:
+            self.log.event("routes-refused", code=error.code, reason=str(error))
+        except OSError as error:
+            self.log.event("routes-refused", code="routes-unreadable", reason=str(error))
+        return None
+
+    async def _apply(self, document: RouteDocument, kept: RouteDocument | None = None) -> None:
+        problems = await self.swapper.apply(document, kept)
+        self.on_routes()
+        if problems:
+            return
+        try:
+            # On a thread: a slow disk must not hold up the answers.
+            await asyncio.to_thread(self.routes.keep, canonical_json(document))
+        except OSError as error:
+            # It serves all the same; only a restart would find yesterday's document.
+            self.log.event("routes-not-kept", reason=str(error))
+
+    # ---- timers
+
+    def _expire(self) -> None:
+        for endpoint in self.state.addresses.endpoints.values():
+            for arm in endpoint.arms:
+                arm.expire()
+        # A version that is no longer routed still owes answers in time.
+        for arm in self.swapper.retiring:
+            arm.expire()
+        self.state.publish_gauges()
+
+    async def _repeat(self, seconds: float, work: Callable[[], None]) -> NoReturn:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                work()
+            except Exception as error:  # our own defect; without this timer no deadline would hold any more
+                self.state.report(error, "timer")
