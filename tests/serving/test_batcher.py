@@ -338,7 +338,7 @@ def test_the_estimated_wait_counts_rows_ahead_and_the_measured_cost():
         await turns()
         clock.now += 0.2
         runner.finish()
-        assert batcher.cost_s == pytest.approx(0.1)
+        assert batcher.cost.batch_s(1) == pytest.approx(0.1)
         assert batcher.estimated_wait_s() == 0
         batcher.submit(rows(1, 2), 2, None, 1e9)
         await turns()

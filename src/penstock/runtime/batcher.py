@@ -19,6 +19,7 @@ import numpy as np
 from penstock.core.clock import Clock
 from penstock.core.errors import DeadlineExceeded, ModelFailed, PenstockError, Unavailable
 from penstock.core.tensors import Tensors
+from penstock.runtime.cost import CostCurve
 from penstock.runtime.runner import Runner
 
 
@@ -64,8 +65,8 @@ class Pending(msgspec.Struct, gc=False, eq=False):
 class Batcher:
     """Collects calls for one runner and hands it batches.
 
-    `waiting_rows` and `running_rows` are what admission estimates the wait from; `cost_s` is the measured cost of a
-    row, `observe` is told (calls, rows, seconds) after each batch.
+    `waiting_rows` and `running_rows` are what admission estimates the wait from, with `cost`, the measured curve;
+    `observe` is told (calls, rows, seconds) after each batch.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Batcher:
         self.runner = runner
         self.waiting_rows = 0
         self.running_rows = 0
-        self.cost_s = 0.0
+        self.cost = CostCurve()
         self._max_rows = max_rows
         self._shared = shared
         self._variable = variable
@@ -121,7 +122,8 @@ class Batcher:
     def estimated_wait_s(self, elsewhere_rows: int = 0) -> float:
         """How long a call that came now would wait for its turn, behind `elsewhere_rows` of other queues, too."""
         ahead = self.waiting_rows + self.running_rows + elsewhere_rows
-        return ahead * self.cost_s / max(1, self.runner.slots + len(self._running))
+        batch = self._max_rows if self._shared else 1
+        return self.cost.queue_s(ahead, batch) / max(1, self.runner.slots + len(self._running))
 
     def expire(self) -> None:
         """Answer the calls whose deadline has passed, wherever they are; a batch in a runner goes on without them."""
@@ -195,9 +197,7 @@ class Batcher:
         if isinstance(result, PenstockError):
             self._failed(batch, result)
         else:
-            # Recent batches count most, so that a model that became slow is noticed within a few.
-            cost = took / rows
-            self.cost_s = cost if not self.cost_s else 0.8 * self.cost_s + 0.2 * cost
+            self.cost.observe(rows, took)
             self.observe(len(batch), rows, took)
             if len(batch) == 1:
                 batch[0].finish(result)

@@ -63,7 +63,9 @@ async def load_arm(
         clock=monotonic,
         loop=loop,
     )
-    batcher.cost_s = cost.batch_s / cost.rows if manifest.batching.allowed else cost.single_s
+    batcher.cost.observe(1, cost.single_s)
+    if manifest.batching.allowed:
+        batcher.cost.observe(cost.rows, cost.batch_s)
     if isinstance(runner, WorkerRunner):
         runner.on_change = batcher.wake
     cache = AnswerCache(route.cache, monotonic) if route.cache is not None else None
