@@ -74,6 +74,13 @@ def test_a_damaged_answer_is_an_error_of_ours(body, length):
     assert raised.value.code == "unexpected-answer"
 
 
+def test_answers_are_asked_for_as_bytes_because_json_has_one_null_for_nan_and_infinity():
+    assert b'"binary_data_output":true' in encode_infer("m", {"x": np.zeros(1)}).body
+    assert b'"outputs":[{"name":"y","parameters":{"binary_data":true}}]' in (
+        encode_infer("m", {"x": np.zeros(1)}, outputs=["y"]).body
+    )
+
+
 def test_missing_text_travels_as_null_and_raw_bytes_as_they_are():
     assert b'"data":["a",null]' in encode_infer("m", {"t": tensor_of("t", ["a", None])}).body
     assert encode_infer("m", {"t": tensor_of("t", [b"\xff"])}).body.endswith(b"\x01\0\0\0\xff")

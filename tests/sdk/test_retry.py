@@ -160,6 +160,23 @@ def test_an_answer_is_worth_more_than_the_names_of_its_classes(ask, server):
     ]
 
 
+def test_classes_are_asked_for_once(server):
+    body = {
+        "model_version": "1",
+        "outputs": [{"name": "probabilities", "datatype": "FP64", "shape": [1, 1], "data": [1]}],
+    }
+    server.plays(answer(200, body), answer(200, {"classes": ["a"]}), answer(200, body))
+    with penstock.Client(server.url) as client:
+        assert [client.predict("m", {"a": [1.0]}).classes for _ in range(2)] == [("a",), ("a",)]
+
+
+def test_a_failed_call_leaves_its_connection_to_others(ask, server):
+    # More than the connections a client may have.
+    script = [*["reset"] * 105, GOOD]
+    found = ask(server.plays(*script), "predict", "m", ROWS, timeout_s=20, client={"retries": 105, "draw": lambda: 0.0})
+    assert found.predictions == ["yes"]
+
+
 def test_what_ties_a_call_to_a_trace_is_passed_on(ask, server):
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     ask(server.plays(GOOD), "predict", "m", ROWS, id="a-1", traceparent=trace)
