@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from verification.checks import CHECKS
 from verification.checks.size import weigh
-from verification.finding import Check, Finding, Record, percentile, unmeasured
+from verification.finding import Check, Finding, Record, at_most, percentile, unmeasured
 from verification.page import page, said
 from verification.programs import all_passed, failures, tally
 from verification.store import answers, code_identity, kept, save
@@ -43,9 +43,23 @@ def test_a_miss_and_what_was_not_measured_stand_before_the_tables():
     assert "not measured: rate: no wrk" in summary
     assert "| speed | >= 2 x | ratio 2.5 | met |" in table
     assert "| size \\| weight | <= 1 MB | size_mb 2 | **missed** |" in table
-    assert "| rate | >= 3 x | not measured: no wrk |  |" in table
+    assert "| rate | >= 3 x | no wrk | not measured |" in table
     assert "2026-01-02, commit `abc`, a processor, 2 cores, 4.0 GiB" in table
     assert "Measured so." in table
+
+
+def test_what_measurements_contradict_is_told_and_not_judged():
+    text = page([CHECK], {"a": record(Finding("p99", "<= 3 x", {"ratio": 2.0}, None, "make verify"))})
+    assert "0 of 0 bars met" in text
+    assert "- not judged: p99: ratio 2.0" in text
+    assert "| p99 | <= 3 x | ratio 2.0 | not judged |" in text
+
+
+@given(st.floats(0, 1e6), st.floats(0.1, 10), st.lists(st.floats(0.001, 1e6), min_size=1))
+def test_a_ratio_is_judged_where_every_base_says_the_same(value, bar, bases):
+    assert at_most(value, bar, bases) is (
+        True if value <= bar * min(bases) else False if value > bar * max(bases) else None
+    )
 
 
 def test_a_check_that_never_ran_says_how_to_run_it():

@@ -13,7 +13,7 @@ from pathlib import Path
 from verification.checks import CHECKS
 from verification.finding import CannotMeasureError, Check, Finding, Record, unmeasured
 from verification.machine import machine
-from verification.page import WORDS, page, said
+from verification.page import page, said, verdict
 from verification.store import FOLDER, ROOT, answers, code_identity, kept, save
 
 PAGE = ROOT / "docs" / "verification.md"
@@ -55,8 +55,7 @@ def _measure_unless_known(check: Check, short: bool, again: bool) -> None:
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     save(Record(check.name, code, when, round(seconds, 1), short, load_average, machine(), findings))
     for finding in findings:
-        verdict = WORDS[finding.met].strip("*") or ("stated" if finding.measured else "not measured")
-        _say(f"  {verdict:12} {finding.name}: {said(finding.measured) or finding.note}")
+        _say(f"  {verdict(finding).strip('*'):12} {finding.name}: {said(finding.measured) or finding.note}")
     _say(f"  {seconds:.0f} s")
 
 

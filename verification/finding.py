@@ -12,8 +12,8 @@ import msgspec
 class Finding(msgspec.Struct, frozen=True):
     """One bar and what was measured beside it.
 
-    `met` is None where there is nothing to judge: no bar, or nothing measured (then `measured` is empty and `note`
-    says why). `command` measures it again, alone.
+    `met` is None where nothing is judged: no bar, measurements that contradict each other, or none at all (then
+    `measured` is empty and `note` says why). `command` measures it again, alone.
     """
 
     name: str
@@ -64,6 +64,19 @@ def command(name: str) -> str:
 def unmeasured(name: str, bar: str, check: str, why: str) -> Finding:
     """The finding of something that could not be measured."""
     return Finding(name, bar, {}, None, command(check), why)
+
+
+def at_most(value: float, bar: float, bases: Sequence[float]) -> bool | None:
+    """Whether `value` <= `bar` x base; None where the several measurements of the base do not agree on that.
+
+    A machine that does other things measures one thing differently each time: then nothing can be said.
+
+    Example:
+        >>> at_most(3, 2, [2, 4]), at_most(6, 2, [2, 4]), at_most(9, 2, [2, 4])
+        (True, None, False)
+    """
+    verdicts = {value <= bar * base for base in bases}
+    return verdicts.pop() if len(verdicts) == 1 else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:

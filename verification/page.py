@@ -7,7 +7,14 @@ from typing import Any
 
 from verification.finding import Check, Finding, Record, command
 
-WORDS = {True: "met", False: "**missed**", None: ""}
+
+def verdict(finding: Finding) -> str:
+    """The last word of a line: met, missed, stated, not judged or not measured."""
+    if not finding.measured:
+        return "not measured"
+    if finding.met is None:
+        return "not judged" if finding.bar else "stated"
+    return "met" if finding.met else "**missed**"
 
 
 def page(checks: Sequence[Check], records: Mapping[str, Record]) -> str:
@@ -42,10 +49,15 @@ def _summary(checks: Sequence[Check], records: Mapping[str, Record], findings: S
         for finding in judged
         if not finding.met
     ]
+    unclear = [
+        f"- not judged: {finding.name}: {said(finding.measured)} (bar: {finding.bar}; the machine was not quiet enough)"
+        for finding in findings
+        if verdict(finding) == "not judged"
+    ]
     absent = [f"- not measured: {finding.name}: {finding.note}" for finding in findings if not finding.measured]
     absent += [f"- not measured: {check.what}" for check in checks if check.name not in records]
     count = f"{sum(bool(finding.met) for finding in judged)} of {len(judged)} bars met; {len(absent)} not measured."
-    return [count, *([""] if missed or absent else []), *missed, *absent]
+    return [count, *([""] if missed or unclear or absent else []), *missed, *unclear, *absent]
 
 
 def _table(record: Record) -> list[str]:
@@ -61,8 +73,8 @@ def _table(record: Record) -> list[str]:
     ]  # fmt: skip
     notes: list[str] = []
     for finding in record.findings:
-        measured = said(finding.measured) if finding.measured else f"not measured: {finding.note}"
-        cells = (finding.name, finding.bar or "stated", measured, WORDS[finding.met])
+        measured = said(finding.measured) if finding.measured else finding.note
+        cells = (finding.name, finding.bar, measured, verdict(finding))
         lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
         if finding.measured and finding.note and finding.note not in notes:
             notes.append(finding.note)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from verification import models
-from verification.finding import Check, Finding, command, percentile
+from verification.finding import Check, Finding, at_most, command, percentile
 from verification.machine import Cores
 from verification.node import Node
 from verification.paced import Answer, Paced
@@ -109,11 +109,13 @@ def _many_connections(plan: Plan, folder: Path) -> Finding:
         node.until_event("routes-applied", generation=generation, problems=0)
         url = f"http://127.0.0.1:{node.port}/v2/models/m/infer"
         Wrk(url, bodies, 64, cores.load, folder).run(1)
-        few, many = (Wrk(url, bodies, count, cores.load, folder).run(plan.flood_s) for count in (64, 512))
-    ratio = many["p99_ms"] / few["p99_ms"]
-    measured = {"ratio": round(ratio, 2), "at_64": few, "at_512": many}
+        # The smaller load on both sides of the larger one: a machine that is not quiet shows in their difference.
+        few, many, again = (Wrk(url, bodies, count, cores.load, folder).run(plan.flood_s) for count in (64, 512, 64))
+    bases = (few["p99_ms"], again["p99_ms"])
+    ratio = 2 * many["p99_ms"] / sum(bases)
+    measured = {"ratio": round(ratio, 2), "at_64": few, "at_512": many, "at_64_again": again}
     note = f"single-row JSON to the logistic pipeline, wrk, {plan.flood_s} s each, node on one core, load on another"
-    met = ratio <= 10 and not many["errors"]
+    met = False if many["errors"] else at_most(many["p99_ms"], 10, bases)
     return Finding("p99 at 512 connections against 64", "<= 10 x, no errors", measured, met, command("overload"), note)
 
 
