@@ -30,6 +30,7 @@ def headers_of(error: PenstockError) -> dict[str, str]:
 
 
 def body_of(error: PenstockError) -> dict[str, str]:
-    """The JSON body: `error` is what the Open Inference Protocol asks for, `code` is stable for programs."""
-    text = f"{error.message}; {error.hint}" if error.hint else error.message
-    return {"error": text, "code": error.code}
+    """The JSON body: `error` is what the Open Inference Protocol asks for, `code` and `hint` are for programs."""
+    if not error.hint:
+        return {"error": error.message, "code": error.code}
+    return {"error": f"{error.message}; {error.hint}", "code": error.code, "hint": error.hint}
