@@ -69,10 +69,10 @@ def _one(plan: Plan, version: str, program: Path) -> Finding:
         uv("venv", "--python", program, "--clear", folder)
         uv("pip", "install", "--python", python, "--require-hashes", "-r", ROOT / "requirements" / "all.txt")
         uv("pip", "install", "--python", python, "--no-deps", "--no-build-isolation", ROOT)
-        output = run_pytest([*folders, "-q", "-x"], python=python)
+        output = run_pytest([*folders, "-x"], python=python)
     counts = tally(output)
     met = all_passed(counts)
-    note = f"environment from requirements/all.txt; pytest {' '.join(folders)} -q -x"
+    note = f"environment from requirements/all.txt; pytest {' '.join(folders)} -x"
     measured = {**counts, "python": _full(program)} if counts else {}
     return Finding(f"Python {version}", "all pass", measured, met if counts else None, command("pythons"),
                    note if met else f"{note}; failed: {failures(output)}")  # fmt: skip
