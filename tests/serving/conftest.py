@@ -1,5 +1,8 @@
 """Bundles and one node that most tests share: each is made once."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from tests.serving.bundles import ELEMENTS, identity, python_bundle, summing, table, two_inputs
 from tests.serving.doors import AsgiDoor, NodeDoor
@@ -48,17 +51,19 @@ def identities(folder):
 
 
 @pytest.fixture
-def make_node(tmp_path):
+def make_node():
     """`make_node(**settings)`: a node that is not started yet; all are stopped at the end."""
     nodes = []
+    # Not pytest's own: its names are too long for the sockets of model processes.
+    with tempfile.TemporaryDirectory(prefix="penstock-") as folder:
 
-    def make(**settings):
-        nodes.append(RunningNode(tmp_path / f"node-{len(nodes)}", **settings))
-        return nodes[-1]
+        def make(**settings):
+            nodes.append(RunningNode(Path(folder) / str(len(nodes)), **settings))
+            return nodes[-1]
 
-    yield make
-    for node in nodes:
-        node.stop()
+        yield make
+        for node in nodes:
+            node.stop()
 
 
 @pytest.fixture(scope="session")

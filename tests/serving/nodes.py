@@ -17,7 +17,7 @@ from penstock.core.digest import canonical_json
 from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, Limits, RouteDocument
 from penstock.serving.settings import NodeSettings
 
-START_S = 60
+START_S = 30
 PROGRAM = (
     "import sys, msgspec; from penstock.serving.run import run_node;"
     "from penstock.serving.settings import NodeSettings, decode_path;"

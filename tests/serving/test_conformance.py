@@ -218,6 +218,7 @@ def test_deadlines(door):
 
 # ---- bad input: 4xx with a stable code, and the node answers correctly afterwards
 
+OPEN = b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":'
 BAD = [
     ("none", SUM, 404, "unknown-endpoint"),
     ("sum", b"", 400, "invalid-json"),
@@ -225,8 +226,8 @@ BAD = [
     ("sum", b"\xff\xfe{}", 400, "invalid-json"),
     ("sum", b"[" * 500_000, 400, "invalid-json"),
     ("sum", b'{"a":' * 150_000, 400, "invalid-json"),
-    ("sum", b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":' + b"[" * 500_000, 400, "invalid-json"),
-    ("sum", b'{"inputs":[{"name":"x","shape":[1,4],"datatype":"FP32","data":' + b"[" * 400_000 + b"]" * 400_000 + b"}]}", 400, "invalid-json"),
+    ("sum", OPEN + b"[" * 500_000, 400, "invalid-json"),
+    ("sum", OPEN + b"[" * 400_000 + b"]" * 400_000 + b"}]}", 400, "invalid-json"),
     ("sum", b'{"new":' + b"[" * 400_000 + b"]" * 400_000 + b',"inputs":[]}', 400, "invalid-json"),
     ("sum", {"inputs": [{**X, "name": "y"}]}, 400, "wrong-inputs"),
     ("sum", {"inputs": [X, X]}, 400, "duplicate-input"),
@@ -307,7 +308,8 @@ def test_bad_rows(door, endpoint, document, code):
 @pytest.mark.parametrize(
     ("length", "body", "code"),
     [
-        ("abc", b"{}", "wrong-header-length"), ("-1", b"{}", "wrong-header-length"), ("1.0", b"{}", "wrong-header-length"),
+        ("abc", b"{}", "wrong-header-length"), ("-1", b"{}", "wrong-header-length"),
+        ("1.0", b"{}", "wrong-header-length"),
         ("3", b"{}", "wrong-header-length"), ("9" * 20, b"{}", "wrong-header-length"), ("1", b"{}", "invalid-json"),
         ("0", b"\0" * 15, "wrong-binary-size"), ("0", b"", "wrong-binary-size"), ("", b"{}", "wrong-header-length"),
     ],
