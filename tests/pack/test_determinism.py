@@ -50,11 +50,10 @@ def test_other_data_or_another_model_is_another_digest(cancer, tmp_path):
     x, y = cancer
     forest = RandomForestClassifier(3, random_state=0).fit(x, y)
     other = RandomForestClassifier(3, random_state=1).fit(x, y)
-    packs = [(forest, x[:60]), (forest, x[:60]), (forest, x[:61]), (other, x[:60])]
+    packs = [(forest, x[:60]), (forest, x[:61]), (other, x[:60])]
     digests = [
         pack(model, sample, name="m", out=tmp_path / str(number)).digest for number, (model, sample) in enumerate(packs)
     ]
-    assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 
 

@@ -82,7 +82,7 @@ class EstimatorOriginal:
 def best_seconds(model: Model, inputs: Tensors) -> float:
     """The fastest of several runs: what else the machine does can only make a run slower."""
     best, spent, runs = float("inf"), 0.0, 0
-    while runs < 5 or (spent < 0.2 and runs < 2000):
+    while runs < 5 or (spent < 0.1 and runs < 1000):
         begin = time.perf_counter()
         model.run(inputs)
         took = time.perf_counter() - begin

@@ -51,11 +51,6 @@ def pack(model: Any, sample: Any = None, *, name: str, out: str | Path | None = 
     `sample` are rows like those to be answered: a CSV, Parquet or NPZ file, a DataFrame or an array. `out` is where
     the bundle goes: a file that ends in `.penstock` (default `NAME.penstock`), else a new folder. The other arguments
     are the fields of `Choices`. Raises a PenstockError that says what was wrong; nothing is left at `out` then.
-
-    Example:
-        >>> from sklearn.linear_model import LogisticRegression                           # doctest: +SKIP
-        >>> penstock.pack(LogisticRegression().fit(x, y), x, name="churn").path.name     # doctest: +SKIP
-        'churn.penstock'
     """
     if isinstance(model, (str, Path)):
         return pack_file(model, sample, name=name, out=out, progress=progress, **choices)

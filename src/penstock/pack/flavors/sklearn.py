@@ -9,7 +9,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-from skops import io as skops_io
 
 from penstock.bundle.manifest import Artifact
 from penstock.core.errors import InvalidInput, Refused
@@ -17,9 +16,7 @@ from penstock.core.signature import Scalar, Signature
 from penstock.core.tensors import Tensors
 from penstock.pack.describing import class_name, distributions_of, labels_of, modules_of, parameters_of
 from penstock.pack.original import Description
-from penstock.pack.skops_file import dump_skops
 from penstock.runtime.frameworks.sklearn import SklearnModel
-from penstock.runtime.frameworks.trusted_types import TRUSTED
 
 
 def describe(estimator: Any) -> Description:
@@ -82,13 +79,10 @@ def adapt(estimator: Any, options: Mapping[str, Any], signature: Signature) -> S
 def store(estimator: Any, folder: Path, *, waived: bool) -> Artifact:
     """Write skops where every type is on our list, joblib where somebody waived that; else Refused."""
     folder.mkdir(parents=True, exist_ok=True)
-    why = ""
-    try:
-        data = dump_skops(estimator)
-        unknown = sorted(set(skops_io.get_untrusted_types(data=data)) - TRUSTED)
-        why = f"it holds {', '.join(unknown[:5])}, which our list does not name" if unknown else ""
-    except Exception as error:  # skops raises whatever the odd value inside raised while it was looked at
-        why = f"skops cannot store it: {str(error)[:200]}"
+    # Imported here: skops takes half a second, which packing a file must not pay for.
+    from penstock.pack.skops_file import trusted_skops
+
+    data, why = trusted_skops(estimator)
     if not why:
         (folder / "model.skops").write_bytes(data)
         return Artifact(path="original/model.skops", runtime="sklearn", serialization="skops")
