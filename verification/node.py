@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -120,7 +121,13 @@ class Node:
             return bytes(reply.read())
 
     def lost(self) -> int:
-        """Accepted requests that were never answered. The one that asks is accepted and not answered yet."""
+        """Accepted requests that were not answered, even seconds after the last one came."""
+        with contextlib.suppress(TimeoutError):
+            until(lambda: self._owed() == 0, 5, "the last answer")
+        return self._owed()
+
+    def _owed(self) -> int:
+        # The request that asks is accepted and not answered yet.
         page = self.get("/metrics").decode()
         counts = dict(re.findall(r"^penstock_(accepted|answered)_total (\S+)", page, re.MULTILINE))
         return int(float(counts["accepted"])) - 1 - int(float(counts["answered"]))
