@@ -95,7 +95,8 @@ def optimise(original: Original, artifact: Artifact, question: Question, root: P
         return _as_given(original, artifact, question)
     options = {**artifact.options, **sample.options, **original.description.options}
     original.bind(signature, options)
-    trial = make_trial(original.run, sample, signature, question.seed)
+    forms, reason = original.convert()
+    trial = make_trial(original.run, sample, signature, question.seed, with_perturbed=bool(forms))
     if _labels_are_best_scores(trial.answers, signature):
         options["derive_predictions"] = True
     artifact = msgspec.structs.replace(artifact, options=options)
@@ -136,14 +137,14 @@ def _as_given(original: Original, artifact: Artifact, question: Question) -> Ser
     )
 
 
-def make_trial(run: Run, sample: Sample, signature: Signature, seed: int) -> Trial:
-    """The original's answers to the sample (at most 10 000 rows of it) and to rows made from it."""
+def make_trial(run: Run, sample: Sample, signature: Signature, seed: int, *, with_perturbed: bool) -> Trial:
+    """The original's answers to the sample (at most 10 000 rows of it) and, when asked, to rows made from it."""
     chosen = np.arange(sample.rows)
     if sample.rows > MOST_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(sample.rows, MOST_ROWS, replace=False))
     chunks = [take(sample.inputs, chosen[at : at + _CHUNK]) for at in range(0, len(chosen), _CHUNK)]
     made, refused = [], []
-    for block in perturbed(sample, signature.inputs, seed).values():
+    for block in perturbed(sample, signature.inputs, seed).values() if with_perturbed else ():
         answered, others = answered_rows(run, block)
         made += answered
         refused += others[:_REFUSED]
