@@ -1,0 +1,65 @@
+"""The examples of docs/reference/http.md, sent to a real node."""
+
+import re
+
+import pytest
+from tests.docs.blocks import blocks_of
+from tests.docs.pages import SOURCE, fits, page
+
+from penstock.protocols.problems import STATUS
+from penstock.serving.http.message import PHRASES
+
+PAGE = "docs/reference/http.md"
+EXAMPLES = [(body, line) for language, body, line in blocks_of(page(PAGE)) if language == "http"]
+
+
+def parsed(text):
+    """(method, path, headers, body), (status, headers, body): the status stands alone on a line, blank lines around."""
+    request, status, answer = re.split(r"^(\d{3})\n", text, maxsplit=1, flags=re.MULTILINE)
+    first, _, rest = request.partition("\n")
+    return (*first.split(), *_message(rest)), (int(status), *_message(answer))
+
+
+def _message(text):
+    head, _, body = text.partition("\n") if text.startswith("\n") else text.partition("\n\n")
+    return dict(line.split(": ", 1) for line in head.splitlines()), body.strip()
+
+
+@pytest.mark.parametrize(("text", "line"), EXAMPLES, ids=[f"line {line}" for _, line in EXAMPLES])
+def test_the_example_is_what_a_node_answers(node, text, line):
+    (method, path, headers, body), (status, expected, answer) = parsed(text)
+    got_status, got, got_body = node.request(method, path, body.encode() or None, headers)
+    assert got_status == status
+    assert {name: got.get(name) for name in expected} == expected
+    assert fits(answer, got_body.decode()), got_body.decode()
+
+
+def test_every_address_of_the_table_exists(node):
+    rows = re.findall(r"^\| (`/.*?) \| (GET|POST) \|", page(PAGE), re.MULTILINE)
+    assert len(rows) == 12
+    for addresses, method in rows:
+        for address in re.findall(r"`([^`]+)`", addresses):
+            path = address.replace("{endpoint}", "churn").replace("{version}", "7")
+            status, headers, _ = node.request(method, path, b"{}" if method == "POST" else None)
+            assert status == (400 if method == "POST" else 200), address
+            other = "GET" if method == "POST" else "POST"
+            status, headers, _ = node.request(other, path, b"{}")
+            assert (status, headers.get("allow")) == (405, "POST" if method == "POST" else "GET, HEAD"), address
+
+
+def test_the_status_table_is_the_code_s():
+    rows = re.findall(r"^\| (\d{3}) \| ([a-z, -]*) \|", page(PAGE), re.MULTILINE)
+    said = {kind: int(status) for status, kinds in rows for kind in kinds.split(", ") if int(status) not in (408, 431)}
+    assert said == STATUS
+    # Those a node answers without a failure of one of the kinds, or with another status than the kind's.
+    assert {int(status) for status, _ in rows} | {200, 405} == set(PHRASES) - {415}
+    assert all(f"\n| {status} | | " in page(PAGE) for status in (200, 405))
+
+
+def test_the_headers_are_all_the_node_knows():
+    sources = [SOURCE / "serving/flow.py", SOURCE / "serving/state.py", SOURCE / "serving/arms.py"]
+    text = "".join(path.read_text() for path in sources)
+    read = set(re.findall(r'headers\.get\(b"([a-z-]+)"\)', text))
+    written = set(re.findall(r"(penstock-[a-z]+|x-request-id|traceparent): [{%]", text))
+    said = set(re.findall(r"^\| `([a-z0-9-]+)[`:]", page(PAGE), re.MULTILINE))
+    assert read and written and read | written <= said
