@@ -34,7 +34,7 @@ def artifact_of(model: str) -> tuple[Path, Artifact]:
     if colon and source.endswith(".py"):
         path, name = Path(source), Path(source).name
         if not entry.isidentifier():
-            raise InvalidInput("unknown-model-file", f"{entry!r} names no class", hint="write model.py:Model")
+            raise Unsupported("unknown-model-file", f"{entry!r} names no class", hint="write model.py:Model")
         artifact = Artifact(path=f"original/{name}", runtime="python", serialization="source", entry=entry)
     else:
         path = Path(model)
