@@ -46,6 +46,12 @@ def model_page(address: ModelAddress, addresses: Addresses, problems: Mapping[st
     endpoint = addresses.endpoint(address.name)
     chosen = arm_of_version(endpoint.route, address.version) if address.version is not None else 0
     if address.verb == "ready":
+        # Only what is pinned, or could be drawn, has to be up.
+        asked = [endpoint.arms[chosen]] if address.version is not None else [a for a in endpoint.arms if a.arm.weight]
+        down = [arm.arm.version for arm in asked if not arm.batcher.runner.slots and not arm.batcher.running_rows]
+        if down:
+            reason = f"no process of {', '.join(down)} is alive; it is being started again"
+            return Reply(503, JSON, metadata.model_ready(address.name, False, reason))
         return Reply(200, JSON, metadata.model_ready(address.name, True))
     arm = endpoint.arms[chosen]
     versions = [arm.arm.version.rpartition("/")[2] for arm in endpoint.arms]

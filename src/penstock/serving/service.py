@@ -18,7 +18,7 @@ from penstock.runtime.batcher import Pending
 from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
 from penstock.serving.arms import ServedArm
-from penstock.serving.board import READY, Board, Boards
+from penstock.serving.board import READY, WORKER_RESTARTS, Board, Boards
 from penstock.serving.flow import answer
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.load import load_arm
@@ -27,10 +27,11 @@ from penstock.serving.routes_file import RoutesFile
 from penstock.serving.settings import NodeSettings
 from penstock.serving.state import NodeState
 from penstock.serving.swap import Swapper
-from penstock.serving.workers import WorkerKeeper, own_workers, supervised_workers
+from penstock.serving.workers import LeasedRunner, WorkerKeeper, own_workers, supervised_workers
 
 POLL_S = 0.1
 EXPIRE_S = 0.025
+RESTARTS_S = 1.0
 
 
 class Service:
@@ -69,6 +70,7 @@ class Service:
     async def open(self) -> None:
         """Serve what the routes say now, and begin to follow them and to hold deadlines."""
         self.every(EXPIRE_S, self._expire)
+        self.every(RESTARTS_S, self._count_restarts)
         await self._first_routes()
         self._tasks.append(asyncio.ensure_future(self._follow()))
 
@@ -145,6 +147,12 @@ class Service:
         for arm in self.swapper.retiring:
             arm.expire()
         self.state.publish_gauges()
+
+    def _count_restarts(self) -> None:
+        for endpoint in self.state.addresses.endpoints.values():
+            for arm in endpoint.arms:
+                if isinstance(arm.batcher.runner, LeasedRunner):
+                    self.board.cells[arm.series + WORKER_RESTARTS] = arm.batcher.runner.restarts()
 
     async def _repeat(self, seconds: float, work: Callable[[], None]) -> NoReturn:
         while True:

@@ -89,12 +89,14 @@ class WorkerKeeper:
         return pool
 
 
-class _LeasedRunner(WorkerRunner):
-    """A runner whose processes are released when it is closed."""
+class LeasedRunner(WorkerRunner):
+    """A runner whose processes are released when it is closed; `restarts` tells how often one was started again."""
 
     release: Callable[[], Awaitable[None]]
+    restarts: Callable[[], int]
 
     async def close(self) -> None:
+        """See `Runner.close`."""
         await super().close()
         await self.release()
 
@@ -104,8 +106,9 @@ async def own_workers(
 ) -> tuple[WorkerRunner, Cost]:
     """A runner on processes that this very event loop owns."""
     pool = await keeper.hold(bundle)
-    runner = _LeasedRunner(run_directory, bundle.digest, workers)
+    runner = LeasedRunner(run_directory, bundle.digest, workers)
     runner.release = lambda: keeper.release(bundle.digest)
+    runner.restarts = lambda: pool.restarts
     await runner.connect()
     return runner, pool.cost
 
@@ -123,13 +126,20 @@ async def supervised_workers(
             await asyncio.sleep(_LOOK_AGAIN_S)
         if status.failure:
             raise Unavailable(status.code, status.failure)
-        runner = _LeasedRunner(run_directory, bundle.digest, policy.workers)
+        runner = LeasedRunner(run_directory, bundle.digest, policy.workers)
         runner.release = lambda: asyncio.to_thread(lease.unlink, missing_ok=True)
+        # All loops share the processes and add up their counts: one of them tells.
+        runner.restarts = lambda: _restarts(run_directory, bundle.digest) if index == 0 else 0
         await runner.connect()
     except BaseException:
         lease.unlink(missing_ok=True)
         raise
     return runner, runner.cost
+
+
+def _restarts(run_directory: Path, digest: str) -> int:
+    status = read_status(run_directory, digest)
+    return status.restarts if status is not None else 0
 
 
 def _take_lease(run_directory: Path, bundle: Bundle, index: int) -> Path:
