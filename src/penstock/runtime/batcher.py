@@ -95,6 +95,7 @@ class Batcher:
         self._waiting: deque[Pending] = deque()
         self._scheduled = False
         self._running: list[list[Pending]] = []
+        self._starting = False
         self._closed = False
 
     def submit(self, inputs: Tensors, rows: int, parameters: Mapping[str, Any] | None, deadline: float) -> Pending:
@@ -186,7 +187,9 @@ class Batcher:
         self.running_rows += rows
         self._running.append(batch)
         began = self._clock()
+        self._starting = True
         self.runner.start(inputs, first.parameters, deadline - began, partial(self._done, batch, rows, began))
+        self._starting = False
 
     def _done(self, batch: list[Pending], rows: int, began: float, result: Tensors | PenstockError) -> None:
         took = self._clock() - began
@@ -197,7 +200,9 @@ class Batcher:
         if isinstance(result, PenstockError):
             self._failed(batch, result)
         else:
-            self.cost.observe(rows, took)
+            if not self._starting:
+                # A batch that was over before anybody could queue behind it says nothing about waiting.
+                self.cost.observe(rows, took)
             self.observe(len(batch), rows, took)
             if len(batch) == 1:
                 batch[0].finish(result)
