@@ -27,11 +27,6 @@ PASSED_ON = {
     "cli/bundles.py", "core/distinct.py", "registry/versions.py", "sdk/problems.py", "serving/workers.py",
 }  # fmt: skip
 
-# Faults of the code that are known; the test fails when one is gone, so that this cannot outlive them.
-TWO_KINDS = {
-    "unknown-model-file": ["invalid", "unsupported"],  # pack/opening.py: a class name that is none is "invalid"
-}
-
 
 def raised():
     """{code: {kinds}} of literal codes, and the files that pass one on."""
@@ -63,8 +58,8 @@ def test_one_code_has_one_kind_and_it_is_the_page_s():
     codes, _ = raised()
     said = documented()
     two = {code: sorted(kinds) for code, kinds in codes.items() if len(kinds) > 1}
-    assert two == TWO_KINDS, "one code, one meaning"
-    wrong = {code: kinds for code, kinds in codes.items() if said[code] not in kinds}
+    assert two == {}, "one code, one meaning"
+    wrong = {code: kinds for code, kinds in codes.items() if kinds != {said[code]}}
     assert not wrong
     assert all(said[code] == kind for code, (_, kind) in INDIRECT.items())
 
