@@ -27,6 +27,16 @@ class Model:
 """
 
 
+BROKEN = """
+class Model:
+    def load(self, directory):
+        raise OSError("no weights")
+
+    def predict(self, x):
+        return x
+"""
+
+
 @pytest.fixture(scope="module")
 def costly(folder):
     """A model of 5 ms a row in a process of its own."""
@@ -209,10 +219,7 @@ def test_a_killed_supervisor_takes_its_loops_with_it(make_node, summing_1):
 
 
 def test_a_model_that_cannot_start_is_told_by_every_loop(make_node, folder, summing_1):
-    broken = python_bundle(
-        folder / "broken",
-        "class Model:\n    def load(self, d):\n        raise OSError('no weights')\n\n    def predict(self, x):\n        return x\n",
-    )  # noqa: E501
+    broken = python_bundle(folder / "broken", BROKEN)
     node = make_node(processes=2)
     node.publish(document(1, sum=only(summing_1)))
     node.start()
