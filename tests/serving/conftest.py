@@ -103,9 +103,10 @@ def asgi(tmp_path_factory, all_routes):
     """The same endpoints behind the ASGI adapter, in this process."""
     running = RunningNode(tmp_path_factory.mktemp("asgi"))
     running.publish(all_routes)
-    door = AsgiDoor(running.settings)
+    door = AsgiDoor(running.settings, running.log_path)
     yield door
     door.close()
+    assert not running.events("internal-error")
 
 
 @pytest.fixture(params=["node", "asgi"])

@@ -21,11 +21,12 @@ class NodeDoor:
 class AsgiDoor:
     """The ASGI application, called in this process on an event loop of its own."""
 
-    def __init__(self, settings):
+    def __init__(self, settings, log):
+        self._log = log.open("wb")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self._application = Application(settings)
+        self._application = Application(settings, self._log.fileno())
         self._events = asyncio.Queue()
         self._told = asyncio.Queue()
         self._life = asyncio.run_coroutine_threadsafe(
@@ -68,6 +69,7 @@ class AsgiDoor:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._log.close()
 
 
 def infer(door, endpoint, document, headers=None):

@@ -17,6 +17,7 @@ from penstock.core.digest import canonical_json
 from penstock.core.routes import Cache, Endpoint
 
 SWAPS = int(os.environ.get("PENSTOCK_TEST_SWAPS", "6"))
+CYCLES = int(os.environ.get("PENSTOCK_TEST_CYCLES", "25"))
 SUM = "/v2/models/sum/infer"
 
 
@@ -321,3 +322,24 @@ def test_a_second_node_of_the_same_name_is_refused(make_node, summing_1):
     assert second.process.wait(30) == 1
     assert "node-running" in second.log_path.read_text()
     assert value(node) == (110.0, "model/1")
+
+
+def test_loading_and_unloading_gives_the_memory_back(make_node, summing_1, summing_2):
+    node = make_node()
+    node.publish(document(1, sum=only(summing_1, 1)))
+    node.start()
+    memory = psutil.Process(node.process.pid)
+    used = {}
+    for cycle in range(1, CYCLES + 1):
+        node.publish(document(2 * cycle, sum=only(summing_1, 1), other=only(summing_2, cycle)))
+        swapped_to(node, 2 * cycle)
+        assert node.post("/v2/models/other/infer", summing_body())[0] == 200
+        node.publish(document(2 * cycle + 1, sum=only(summing_1, 1)))
+        swapped_to(node, 2 * cycle + 1)
+        until(lambda cycle=cycle: len(node.events("version-freed")) == cycle)
+        used[cycle] = memory.memory_info().rss
+    assert used[CYCLES] < used[10] * 1.1
+
+
+def swapped_to(node, generation):
+    until(lambda: f"penstock_generation {float(generation)}\n" in node.get("/metrics")[2].decode())

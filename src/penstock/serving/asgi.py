@@ -9,7 +9,7 @@ It is the reference for what an answer must be; `node.Node` is the fast way to g
 from __future__ import annotations
 
 import asyncio
-import sys
+import os
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
@@ -33,10 +33,11 @@ _ONLY_ONCE = frozenset({b"content-length", b"inference-header-content-length"})
 
 
 class Application:
-    """An ASGI application: a node of one event loop. `settings.processes` must be 1; host and port are the server's."""
+    """An ASGI application: a node of one event loop, which logs to a file descriptor. Host and port are the server's."""
 
-    def __init__(self, settings: NodeSettings) -> None:
+    def __init__(self, settings: NodeSettings, log_descriptor: int = 2) -> None:
         self._settings = msgspec.structs.replace(settings, processes=1)
+        self._log_descriptor = log_descriptor
         self._service: Service | None = None
         self._running: set[asyncio.Task[Reply]] = set()
 
@@ -51,7 +52,7 @@ class Application:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                log = Log(2, json=not sys.stderr.isatty(), clock=wall)
+                log = Log(self._log_descriptor, json=not os.isatty(self._log_descriptor), clock=wall)
                 self._service = Service(self._settings, 0, log)
                 await self._service.open()
                 await send({"type": "lifespan.startup.complete"})

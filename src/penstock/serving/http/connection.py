@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_body", "_body_size", "_closing", "_door", "_fresh", "_headers", "_max_body", "_owed", "_parser", "_paused",
+        "_body", "_body_size", "_closing", "_door", "_eof", "_fresh", "_headers", "_max_body", "_owed", "_parser", "_paused",
         "_received", "_receiving", "_refused", "_since", "_stopped", "_transport", "_url",
     )
     # fmt: on
@@ -121,6 +121,7 @@ class Connection(asyncio.Protocol):
         self._receiving = False
         self._fresh = False
         self._closing = False
+        self._eof = False
         self._paused = False
         self._stopped = False
         self._refused: PenstockError | None = None
@@ -193,6 +194,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client may close its sending side and still wait for answers."""
+        self._eof = True
         if self._closing:
             return False
         if self._receiving:
@@ -354,6 +356,9 @@ class Connection(asyncio.Protocol):
 
         Left unread it would reset the connection, and a client busy with sending would never see the answer.
         """
+        if self._eof:
+            self._close()
+            return
         self._closing = True
         self._since = self._door.clock()
         self._transport.write_eof()
