@@ -33,7 +33,7 @@ _ONLY_ONCE = frozenset({b"content-length", b"inference-header-content-length"})
 
 
 class Application:
-    """An ASGI application: a node of one event loop, which logs to a file descriptor. Host and port are the server's."""
+    """An ASGI application: a node of one event loop that logs to a file descriptor. Host and port are the server's."""
 
     def __init__(self, settings: NodeSettings, log_descriptor: int = 2) -> None:
         self._settings = msgspec.structs.replace(settings, processes=1)

@@ -110,8 +110,8 @@ class Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_body", "_body_size", "_closing", "_door", "_eof", "_fresh", "_headers", "_max_body", "_owed", "_parser", "_paused",
-        "_received", "_receiving", "_refused", "_since", "_stopped", "_transport", "_url",
+        "_body", "_body_size", "_closing", "_door", "_eof", "_fresh", "_headers", "_max_body", "_owed", "_parser",
+        "_paused", "_received", "_receiving", "_refused", "_since", "_stopped", "_transport", "_url",
     )
     # fmt: on
 
