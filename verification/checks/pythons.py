@@ -60,15 +60,15 @@ def _tested(plan: Plan, version: str, program: Path, full: str) -> Finding:
         try:
             uv("venv", "--python", program, "--clear", folder)
             uv("pip", "install", "--python", python, "--require-hashes", "-r", ROOT / "requirements" / "all.txt")
-            uv("pip", "install", "--python", python, "--no-deps", "--no-build-isolation", ROOT)
+            uv("pip", "install", "--python", python, "--no-deps", "--no-build-isolation", "--editable", ROOT)
         except CannotMeasureError as error:
             return unmeasured(name, "all pass", "pythons", str(error))
-        output = run_pytest([*folders, "-x"], python=python)
+        output = run_pytest(folders, python=python)
     counts = tally(output)
     if not counts:
         return unmeasured(name, "all pass", "pythons", f"pytest ended without a result: {output.strip()[-300:]}")
     met = all_passed(counts)
-    note = f"environment from requirements/all.txt; pytest {' '.join(folders)} -x"
+    note = f"environment from requirements/all.txt; pytest {' '.join(folders)}"
     if not met:
         note += f"; failed: {failures(output)}"
     return Finding(name, "all pass", {**counts, "python": full}, met, command("pythons"), note)

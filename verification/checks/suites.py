@@ -39,9 +39,12 @@ def run(plan: Plan) -> list[Finding]:
     if not counts:
         return [unmeasured(plan.what, bar, plan.name, f"pytest ended without a result: {output.strip()[-300:]}")]
     met = all_passed(counts)
+    measured = {**({"count": counted} if counted else {}), **counts}
     note = f"{f'{COUNT}={counted} ' if counted else ''}pytest {' '.join(words)}"
     return [
-        Finding(plan.what, bar, counts, met, command(plan.name), note if met else f"{note}; failed: {failures(output)}")
+        Finding(
+            plan.what, bar, measured, met, command(plan.name), note if met else f"{note}; failed: {failures(output)}"
+        )
     ]
 
 
