@@ -53,9 +53,10 @@ def values(context: Context, estimator: Any, x: Frame) -> Value:
 
 
 def _include(context: Context, estimator: Any, x: Frame) -> list[Value]:
-    import onnxruntime
     import skl2onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
+
+    from penstock.runtime.ort import onnxruntime
 
     context.used.add("skl2onnx")
     width = x.width

@@ -35,10 +35,10 @@ def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 
 def _known_versions() -> dict[str, int]:
-    from onnxruntime.capi import _pybind_state
+    from penstock.runtime.ort import onnxruntime
 
     newest = {"": 0, "ai.onnx.ml": 0}
-    for schema in _pybind_state.get_all_operator_schema():
+    for schema in onnxruntime.capi._pybind_state.get_all_operator_schema():
         if schema.domain in newest:
             newest[schema.domain] = max(newest[schema.domain], schema.since_version)
     return newest

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from penstock.bundle.manifest import Artifact
 from penstock.core.errors import InvalidInput, PenstockError, Unsupported
 from penstock.core.signature import Field, Signature
@@ -15,6 +13,7 @@ from penstock.core.tensors import Tensors
 from penstock.pack.describing import distributions_of
 from penstock.pack.original import Description
 from penstock.runtime.frameworks import onnx as onnx_framework
+from penstock.runtime.ort import onnxruntime as ort
 
 # ONNX Runtime's names of element types, as they stand in `tensor(...)`.
 _DATATYPES = {

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 
 from penstock.bundle.manifest import Artifact
 from penstock.core.errors import ModelFailed
 from penstock.core.signature import Signature
 from penstock.core.tensors import Array, Tensors
 from penstock.runtime.frameworks.tabular import damaged
+from penstock.runtime.ort import onnxruntime as ort
 
 
 class OnnxModel:

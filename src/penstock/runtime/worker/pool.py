@@ -149,6 +149,8 @@ class WorkerPool:
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(self._run_directory / _CODE),
             "PYTHONUNBUFFERED": "1",
+            # Also for a model that loads ONNX Runtime by itself.
+            "ORT_DISABLE_TELEMETRY": "1",
             # Each arena keeps what was freed in it; a worker has one busy thread.
             "MALLOC_ARENA_MAX": "2",
             **{f"{name}_NUM_THREADS": threads for name in names},
