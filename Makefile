@@ -34,8 +34,8 @@ bench: install
 	$(BIN)/python bench/report.py
 
 lint: install
-	$(BIN)/ruff format --check src tests examples
-	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff format --check src tests examples verification
+	$(BIN)/ruff check src tests examples verification
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

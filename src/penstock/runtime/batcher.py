@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
 import msgspec
@@ -96,6 +97,7 @@ class Batcher:
         self._scheduled = False
         self._running: list[list[Pending]] = []
         self._starting = False
+        self._queues = False
         self._closed = False
 
     def submit(self, inputs: Tensors, rows: int, parameters: Mapping[str, Any] | None, deadline: float) -> Pending:
@@ -120,11 +122,15 @@ class Batcher:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
 
-    def estimated_wait_s(self, elsewhere_rows: int = 0) -> float:
-        """How long a call that came now would wait for its turn, behind `elsewhere_rows` of other queues, too."""
+    def estimated_wait_s(self, elsewhere_rows: int = 0) -> tuple[float, float]:
+        """How long a call that came now would wait for its turn, and for its answer.
+
+        Behind it wait what waits and runs here and `elsewhere_rows` of other queues for the same processes.
+        """
         ahead = self.waiting_rows + self.running_rows + elsewhere_rows
         batch = self._max_rows if self._shared else 1
-        return self.cost.queue_s(ahead, batch) / max(1, self.runner.slots + len(self._running))
+        lanes = max(1, self.runner.slots + len(self._running))
+        return self.cost.queue_s(ahead, batch) / lanes, self.cost.queue_s(ahead + 1, batch) / lanes
 
     def expire(self) -> None:
         """Answer the calls whose deadline has passed, wherever they are; a batch in a runner goes on without them."""
@@ -150,7 +156,7 @@ class Batcher:
         """The next batch: the oldest call and those behind it that may share its run, without what expired."""
         waiting, now = self._waiting, self._clock()
         batch: list[Pending] = []
-        rows = 0
+        rows, most, earliest = 0, float(self._max_rows), inf
         passed_over: list[Pending] = []
         while waiting:
             call = waiting[0]
@@ -158,7 +164,11 @@ class Batcher:
                 self.waiting_rows -= waiting.popleft().rows
                 call.finish(DeadlineExceeded("deadline-exceeded", "the deadline passed while the call waited its turn"))
                 continue
-            if batch and (not self._shared or rows + call.rows > self._max_rows):
+            if self._queues and call.deadline < earliest:
+                # Rows beyond these would make somebody who is in the batch late.
+                earliest = call.deadline
+                most = min(most, self.cost.rows_within(earliest - now))
+            if batch and (not self._shared or rows + call.rows > most):
                 break
             waiting.popleft()
             if batch and call.key != batch[0].key:
@@ -202,6 +212,7 @@ class Batcher:
         else:
             if not self._starting:
                 # A batch that was over before anybody could queue behind it says nothing about waiting.
+                self._queues = True
                 self.cost.observe(rows, took)
             self.observe(len(batch), rows, took)
             if len(batch) == 1:

@@ -6,6 +6,8 @@ size of a batch: a model that takes as long for one row as for 64 would seem 64 
 
 from __future__ import annotations
 
+from math import inf
+
 _KEEP = 0.95
 
 
@@ -33,16 +35,25 @@ class CostCurve:
 
     def batch_s(self, rows: float) -> float:
         """Seconds that a batch of so many rows takes; 0 before anything was observed."""
+        fixed, slope = self._line()
+        return fixed + slope * rows
+
+    def rows_within(self, seconds: float) -> float:
+        """How many rows a batch may have to be over within `seconds`; at least one, or nothing would ever run."""
+        fixed, slope = self._line()
+        return max(1.0, (seconds - fixed) / slope) if slope > 0 else inf
+
+    def _line(self) -> tuple[float, float]:
         if not self._weight:
-            return 0.0
+            return 0.0, 0.0
         spread = self._weight * self._squares - self._rows**2
         # All batches of one size tell nothing about a fixed part: then the cost is taken as proportional.
         if spread <= 1e-9 * self._squares * self._weight:
-            return self._seconds / self._rows * rows
+            return 0.0, self._seconds / self._rows
         slope = (self._weight * self._products - self._rows * self._seconds) / spread
         # Noise can tilt the line so that more rows cost less, or none cost less than nothing: neither is so.
         slope = min(max(slope, 0.0), self._seconds / self._rows)
-        return (self._seconds - slope * self._rows) / self._weight + slope * rows
+        return (self._seconds - slope * self._rows) / self._weight, slope
 
     def queue_s(self, rows: int, max_rows: int) -> float:
         """Seconds that so many waiting rows take, in batches of at most `max_rows`, one after the other."""

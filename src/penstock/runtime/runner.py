@@ -20,6 +20,11 @@ class Runner(Protocol):
 
     slots: int
 
+    @property
+    def alive(self) -> bool:
+        """Whether anything is there to run batches; False while every process is being started again."""
+        ...
+
     def start(self, inputs: Tensors, parameters: Parameters, deadline_s: float | None, done: Done) -> None:
         """Begin one batch. `done` is called exactly once, on the event loop, with the outputs or the failure."""
         ...
@@ -43,6 +48,7 @@ class InlineRunner:
     """Runs a batch at once on the event loop: for models whose full batch takes less than a millisecond."""
 
     slots = 1
+    alive = True
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -58,6 +64,8 @@ class InlineRunner:
 
 class ThreadRunner:
     """Runs batches on a few threads: for slower models that release the interpreter's lock, as ONNX Runtime does."""
+
+    alive = True
 
     def __init__(self, model: Model, threads: int, loop: asyncio.AbstractEventLoop) -> None:
         self.slots = threads

@@ -119,14 +119,15 @@ def admit(arm: ServedArm, endpoint: ServedEndpoint, deadline: float, now: float)
     The bound is time, not length: rows ahead, in every process of the node, times the measured cost of a row.
     """
     batcher = arm.batcher
-    if not batcher.running_rows:
-        if not batcher.runner.slots:
-            raise Unavailable("no-worker", f"no process of {arm.endpoint} is alive; it is being started again")
+    if not batcher.running_rows and batcher.runner.slots:
         return
-    wait_s = batcher.estimated_wait_s(arm.elsewhere_rows)
-    if wait_s > min(endpoint.max_wait_s, deadline - now):
+    # Without a slot and without a batch of ours, a process may still be busy with one that nobody waits for any more.
+    if not batcher.runner.alive:
+        raise Unavailable("no-worker", f"no process of {arm.endpoint} is alive; it is being started again")
+    wait_s, answer_s = batcher.estimated_wait_s(arm.elsewhere_rows)
+    if wait_s > endpoint.max_wait_s or answer_s > deadline - now:
         raise Overloaded(
             "overloaded",
-            f"{arm.endpoint} would answer in about {wait_s:.2f} s, later than this call may wait",
+            f"{arm.endpoint} would answer in about {answer_s:.2f} s, later than this call may wait",
             retry_after_s=max(1, math.ceil(wait_s)),
         )

@@ -48,7 +48,7 @@ def model_page(address: ModelAddress, addresses: Addresses, problems: Mapping[st
     if address.verb == "ready":
         # Only what is pinned, or could be drawn, has to be up.
         asked = [endpoint.arms[chosen]] if address.version is not None else [a for a in endpoint.arms if a.arm.weight]
-        down = [arm.arm.version for arm in asked if not arm.batcher.runner.slots and not arm.batcher.running_rows]
+        down = [arm.arm.version for arm in asked if not arm.batcher.runner.alive]
         if down:
             reason = f"no process of {', '.join(down)} is alive; it is being started again"
             return Reply(503, JSON, metadata.model_ready(address.name, False, reason))

@@ -114,6 +114,8 @@ def test_a_leaking_process_is_replaced_before_it_is_ended(with_workers, hostile)
                 await it.until(lambda: it.runner.slots == 1)
         await it.until(lambda: it.runner.slots == 1)
         await asyncio.wait_for(gone(first), 10)
+        # The way to the old process was the idle one until that hung up.
+        await it.until(lambda: it.runner.slots == 1)
         assert (await it.call(parameters={"harm": "pid"}))["predictions"][0] != first
         assert it.pool.restarts == 0
 

@@ -42,6 +42,11 @@ class WorkerRunner:
         self._links = [_Link(self, socket_path(run_directory, digest, index)) for index in range(workers)]
         self._closed = False
 
+    @property
+    def alive(self) -> bool:
+        """Whether any worker is connected, idle or busy; one may be busy with a batch nobody waits for any more."""
+        return any(link.connected for link in self._links)
+
     async def connect(self, limit_s: float = 10.0) -> None:
         """Wait for one worker, and a moment for the others; raises Unavailable("no-worker") when none answers."""
         for link in self._links:
@@ -127,6 +132,11 @@ class _Link:
         if self.runner._closed:
             connection.hang_up()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the worker has greeted on this connection and has not gone."""
+        return self._connection is not None and self._connection.greeted
+
     def answers(self) -> None:
         self._retry_s = _RETRY_FIRST_S
 
@@ -146,7 +156,7 @@ class _Connection(asyncio.Protocol):
         self._link = link
         self._runner = link.runner
         self._messages = Messages()
-        self._greeted = False
+        self.greeted = False
         self._closing = False
         self._busy = False
         self._call = 0
@@ -189,7 +199,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _received(self, tensors: Tensors, meta: dict[str, Any]) -> None:
-        if not self._greeted:
+        if not self.greeted:
             self._greet(meta)
         elif "closing" in meta:
             self.hang_up()
@@ -205,7 +215,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._runner.cost = msgspec.convert(meta.get("cost"), Cost)
-        self._greeted = True
+        self.greeted = True
         self._link.answers()
         if not self._closing:
             self._runner._became(self, idle=True)
