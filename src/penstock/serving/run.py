@@ -13,6 +13,8 @@ from penstock.serving.node import Node
 from penstock.serving.settings import NodeSettings
 from penstock.serving.supervisor import Supervisor
 
+_SWITCH_S = 0.0002
+
 
 def run_node(settings: NodeSettings) -> int:
     """Serve until a signal says stop; returns the exit status."""
@@ -34,6 +36,8 @@ def run_loop(settings: NodeSettings, index: int) -> int:
     """Run one event loop of the node in this process."""
     # A float beyond FP32 becomes infinite and is refused as such; numpy need not print a warning about it, too.
     np.seterr(over="ignore")
+    # While a version loads on its thread, the event loop waits for the interpreter's lock at most so long, not 5 ms.
+    sys.setswitchinterval(_SWITCH_S)
 
     async def main() -> None:
         await Node(settings, index).run()
