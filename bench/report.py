@@ -118,7 +118,7 @@ def page() -> str:
         "  keep-alive) on another. Your network, model and hardware are different. Ratios carry over better than rates.",
         "- A closed loop measures p99 at 16 and 64 connections mostly as queueing: rate x latency = connections.",
         "- Every server's answers are compared with scikit-learn's own before and after the load. Penstock runs as",
-        "  installed: routing, metrics and the access log are on. The rivals' access logs are off where that is a flag.",
+        "  installed: routing, metrics and the access log are on. MLServer, too, logs as installed; others run without.",
         "- `s_proto_batch` is no product: a bare protocol with nothing but the model behind it, as the floor of what this",
         "  language can do. The `_ort` rivals run the same ONNX file as Penstock does, so their difference is the server.",
         "- Triton is the binary out of the nvidia-pytriton wheel, with its Python backend: its native ONNX backend could not",
@@ -126,7 +126,7 @@ def page() -> str:
         "- Made again by `make bench`; how it measures is in `bench/README.md`.",
         "",
         f"Measured {lr['when'][:10]} on {machine['cpu']}, {machine['cores']} cores, Python {machine['python']}, kernel "
-        f"{machine['kernel']}; medians of {lr['rounds']} rounds of {lr['seconds']} s.",
+        f"{machine['kernel']}.",
         "",
         "## Against the bars",
         "",
@@ -141,7 +141,8 @@ def page() -> str:
         ("Logistic pipeline: StandardScaler and LogisticRegression, 30 features", lr),
         ("Forest: 100 trees, 30 features", rf),
     ):
-        lines += ["", f"## {title}", "", *table(document)]
+        rounds = f"Medians of {document['rounds']} round(s) of {document['seconds']} s."
+        lines += ["", f"## {title}", "", rounds, "", *table(document)]
     return "\n".join(lines) + "\n"
 
 
