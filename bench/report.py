@@ -120,7 +120,7 @@ def page() -> str:
         "- Every server's answers are compared with scikit-learn's own before and after the load. Penstock runs as",
         "  installed: routing, metrics and the access log are on. MLServer, too, logs as installed; others run without.",
         "- `s_proto_batch` is no product: a bare protocol with nothing but the model behind it, as the floor of what this",
-        "  language can do. The `_ort` rivals run the same ONNX file as Penstock does, so their difference is the server.",
+        "  language can do. The `_ort` rivals run the same model as ONNX (in single precision; ours is double), so what differs is the server.",
         "- Triton is the binary out of the nvidia-pytriton wheel, with its Python backend: its native ONNX backend could not",
         "  be obtained from a package index.",
         "- Made again by `make bench`; how it measures is in `bench/README.md`.",
