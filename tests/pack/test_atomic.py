@@ -1,5 +1,6 @@
 """A full disk, or a process killed while it packs, leaves nothing half-written at `out`."""
 
+import contextlib
 import os
 import random
 import resource
@@ -16,6 +17,7 @@ from penstock.bundle.bundle import open_bundle
 from penstock.core.errors import PenstockError
 from penstock.pack import pack
 
+COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "3"))
 _PACK = (
     "import sys; from penstock.pack import pack; "
     "pack(*sys.argv[1:3], name='m', target='left', out=sys.argv[3], allow_pickle='ours')"
@@ -28,6 +30,23 @@ def files(churn, people, tmp_path_factory):
     joblib.dump(churn, folder / "m.joblib")
     people.to_csv(folder / "people.csv", index=False)
     return folder / "m.joblib", folder / "people.csv"
+
+
+@pytest.fixture
+def start(files, tmp_path):
+    """`start(out)`: a process that packs, in a group of its own; none is left behind."""
+    with contextlib.ExitStack() as started:
+
+        def start_one(out):
+            command = [sys.executable, "-W", "ignore", "-c", _PACK, *map(str, files), str(out)]
+            process = subprocess.Popen(
+                command, start_new_session=True, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path)}
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start_one
 
 
 @pytest.mark.parametrize("out", ["out", "out.penstock"])
@@ -65,41 +84,41 @@ def test_a_file_system_that_is_full(out, files, tmp_path):
 
 
 @pytest.mark.parametrize("out", ["out", "out.penstock"])
-def test_killed_at_any_moment(out, files, tmp_path):
-    moments = random.Random(7)
-    whole = 0
-    for turn in range(3):
+def test_killed_at_any_moment(out, tmp_path, start):
+    """Every second one while it writes, the others at any moment that a whole run has, until enough were killed."""
+    chance = random.Random(7)
+    began = time.monotonic()
+    assert start(tmp_path / "whole" / out).wait() == 0
+    took_s = time.monotonic() - began
+    killed = turn = 0
+    while killed < COUNT:
+        turn += 1
         target = tmp_path / str(turn) / out
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _PACK, *map(str, files), str(target)],
-            start_new_session=True, stderr=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(tmp_path)},
-        )  # fmt: skip
-        try:
-            process.wait(timeout=moments.uniform(1.0, 4.0))
-        except subprocess.TimeoutExpired:
+        target.parent.mkdir()
+        process = start(target)
+        if turn % 2:
+            while process.poll() is None and not any(target.parent.iterdir()):
+                os.sched_yield()
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0, took_s))
+        if process.returncode is None:
             # The children too: the model's process must not be left behind when only its parent is killed.
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        killed += process.wait() == -signal.SIGKILL
         if target.exists():
             open_bundle(target, tmp_path / "cache")
-            whole += 1
-    assert whole < 3
 
 
-def test_a_killed_parent_takes_the_childs_process_with_it(files, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _PACK, *map(str, files), str(tmp_path / "out")],
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
-    deadline = time.monotonic() + 30
-    while not (children := _children(process.pid)) and time.monotonic() < deadline:
+def test_a_killed_parent_takes_the_childs_process_with_it(tmp_path, start):
+    process = start(tmp_path / "out")
+    while not (children := _children(process.pid)):
+        assert process.poll() is None, "it ended without a process for the model"
         os.sched_yield()
     process.kill()
     process.wait()
-    assert children
+    # Without end where they live on: pytest's own limit is the only clock here.
     while any(_alive(child) for child in children):
-        assert time.monotonic() < deadline
         os.sched_yield()
 
 

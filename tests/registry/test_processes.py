@@ -48,7 +48,7 @@ def start():
 
 
 def finish(process):
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     return json.loads(out)
 
