@@ -141,6 +141,19 @@ def test_bodies_beyond_the_limit(node):
     assert len(got) == 1
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        b"/v2/models/small/infer?x=1",
+        b"/v2/models/small/versions/1/infer",
+        b"/predict/sm%61ll",
+        b"http://a/predict/small",
+    ],
+)
+def test_the_limit_of_an_endpoint_holds_however_its_address_is_spelled(node, url):
+    is_refused(replies(node.raw(post(url, b"x" * 2_001)))[0], 413, "body-too-large")
+
+
 def test_chunked_bodies_beyond_the_limit(node):
     head = b"POST /v2/models/small/infer HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     for chunks in (

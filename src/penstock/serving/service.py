@@ -17,6 +17,7 @@ from penstock.core.routes import Arm, Endpoint, RouteDocument
 from penstock.runtime.batcher import Pending
 from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
+from penstock.serving.addresses import ModelAddress, parse
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, WORKER_RESTARTS, Board, Boards
 from penstock.serving.flow import answer
@@ -59,8 +60,14 @@ class Service:
 
     def body_limit(self, url: bytes) -> int:
         """How large the body of a request to `url` may be."""
-        target = self.state.addresses.exact.get(url)
-        return target.endpoint.route.limits.max_body_bytes if target is not None else self.settings.http.max_body_bytes
+        addresses = self.state.addresses
+        target = addresses.exact.get(url)
+        if target is not None:
+            return target.endpoint.route.limits.max_body_bytes
+        # A query, a pinned version or an escaped letter must not lead around the limit of the endpoint.
+        address = parse(url)
+        found = addresses.endpoints.get(address.name) if isinstance(address, ModelAddress) else None
+        return found.route.limits.max_body_bytes if found is not None else self.settings.http.max_body_bytes
 
     def smallest_body_limit(self) -> int:
         """A body that is not larger than this is too large for nobody."""
