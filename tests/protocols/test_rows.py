@@ -48,6 +48,15 @@ def test_rows():
     assert MATRIX.decode(b'{"rows": [{"x": [1, 2]}]}').inputs["x"].tolist() == [[1.0, 2.0]]
 
 
+def test_missing_values_inside_a_row_of_a_matrix():
+    field = Field(name="x", datatype="FP32", shape=(-1, 2), nullable=True)
+    codec = RowsCodec("m", "1", Signature(inputs=(field,), outputs=(), layout="matrix"))
+    values = codec.decode(b'{"rows": [{"x": [null, 2]}, {"x": [3, 4]}]}').inputs["x"]
+    assert np.array_equal(values, [[np.nan, 2], [3, 4]], equal_nan=True)
+    assert code_of({"rows": [{"x": None}]}, codec) == "invalid-rows"
+    assert code_of({"rows": [{"x": [None, 2]}]}, MATRIX) == "invalid-rows"
+
+
 def without(name):
     return {key: value for key, value in ROW.items() if key != name}
 

@@ -107,9 +107,10 @@ def _value_type(field: Field) -> Any:
         kind = int if dtype.itemsize == 8 else Annotated[int, msgspec.Meta(ge=int(info.min), le=int(info.max))]
     else:
         kind = bool if dtype.kind == "b" else str
+    kind = kind | None if field.nullable else kind
     for _ in field.shape[1:]:
         kind = list[kind]
-    return kind | None if field.nullable else kind
+    return kind
 
 
 def _fill_flat(field: Field, values: list[Any]) -> Array:
