@@ -138,6 +138,7 @@ def test_what_is_not_there_or_no_bundle(tmp_path):
         (b"[" * 500_000, "damaged-bundle"),
         (b'{"format":"1"}', "damaged-bundle"),
         (b'{"format":99,"shape":"unknown"}', "newer-format"),
+        (_draft(format=0).to_json(), "damaged-bundle"),
     ],
 )
 def test_manifests_that_cannot_be_read(data, code):

@@ -67,7 +67,7 @@ def test_a_profile_reads_back_and_a_newer_or_damaged_one_is_refused(tmp_path):
     path = tmp_path / "profile.json"
     write_profile(profile, path)
     assert read_profile(path) == profile
-    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2'))
+    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2').replace(b'"inputs"', b'"columns"'))
     with pytest.raises(InvalidInput) as failure:
         read_profile(path)
     assert failure.value.code == "newer-format"

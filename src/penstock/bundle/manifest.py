@@ -161,6 +161,8 @@ def read_manifest(data: bytes) -> Manifest:
         raise InvalidInput(
             "damaged-bundle", f"{MANIFEST} cannot be read: {error}", hint="pack the model again"
         ) from None
+    if version < 1:
+        raise InvalidInput("damaged-bundle", f"{MANIFEST} has format {version}, which never was one")
     # The stored bytes are what is hashed; bytes that are not canonical would have two names for one content.
     if manifest.to_json() != data:
         raise InvalidInput("damaged-bundle", f"{MANIFEST} is not in canonical form", hint="pack the model again")

@@ -60,6 +60,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     quality: dict[str, float] = {}
 
 
+class _FormatOnly(msgspec.Struct):
+    format: int
+
+
 def write_profile(profile: Profile, path: Path) -> None:
     """Write the canonical bytes."""
     path.write_bytes(canonical_json(profile))
@@ -67,10 +71,12 @@ def write_profile(profile: Profile, path: Path) -> None:
 
 def read_profile(path: Path) -> Profile:
     """Read a profile of any released format; raises InvalidInput for a newer or a damaged one."""
+    data = path.read_bytes()
     try:
-        profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+        # Before the rest: what a newer format holds would be reported as damage.
+        version = msgspec.json.decode(data, type=_FormatOnly).format
+        if version > FORMAT:
+            raise InvalidInput("newer-format", f"{path.name} has format {version}, newer than {FORMAT}")
+        return msgspec.json.decode(data, type=Profile)
     except msgspec.MsgspecError as error:
         raise InvalidInput("damaged-bundle", f"{path.name} cannot be read: {error}", hint="pack again") from None
-    if profile.format > FORMAT:
-        raise InvalidInput("newer-format", f"{path.name} has format {profile.format}, newer than {FORMAT}")
-    return profile
