@@ -1,97 +1,13 @@
-"""Batching: each caller gets exactly its own rows, whatever waits beside it, fails beside it or came too late."""
+"""Batching: each caller gets exactly its own rows, whatever waits beside it; an idle runner never waits."""
 
 import asyncio
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.serving.batches import Doubling, Manual, batcher_of, code_of, result_of, rows, run, turns
 
-from penstock.core.errors import ModelFailed, PenstockError, Unavailable
-from penstock.runtime.batcher import Batcher
-from penstock.runtime.runner import InlineRunner, ThreadRunner, run_checked
-
-
-class Doubling:
-    """Gives back each row doubled, times a parameter; refuses a batch that holds the number 13."""
-
-    def __init__(self):
-        self.batches = []
-        self.closed = 0
-
-    def run(self, inputs, parameters=None):
-        x = inputs["x"]
-        self.batches.append(len(x))
-        if (x == 13).any():
-            raise ValueError("thirteen")
-        factor = (parameters or {}).get("factor", 2)
-        return {"y": x * factor, "label": np.array([f"row {row[0]}" for row in x.reshape(len(x), -1)], object)}
-
-    def close(self):
-        self.closed += 1
-
-
-class Manual:
-    """A runner that keeps its batches until the test lets one go."""
-
-    alive = True
-
-    def __init__(self, slots=1):
-        self.slots = slots
-        self.held = []
-        self.model = Doubling()
-
-    def start(self, inputs, parameters, deadline_s, done):
-        self.slots -= 1
-        self.held.append((inputs, parameters, deadline_s, done))
-
-    def finish(self, result=None):
-        inputs, parameters, _, done = self.held.pop(0)
-        self.slots += 1
-        done(run_checked(self.model, inputs, parameters) if result is None else result)
-
-    async def close(self):
-        self.model.close()
-
-
-class Time:
-    """A clock that the test moves."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-def batcher_of(runner, clock=None, **rules):
-    loop = asyncio.get_running_loop()
-    rules = {"max_rows": 8, "shared": True, "variable": False, "uses_parameters": True, **rules}
-    return Batcher(runner, clock=clock or loop.time, loop=loop, **rules)
-
-
-async def result_of(pending):
-    """What a caller that awaits the call gets; the loop's own futures wake it."""
-    woken = asyncio.get_running_loop().create_future()
-    if pending.result is None:
-        pending.add_done_callback(lambda _: woken.set_result(None))
-        await asyncio.wait_for(woken, 20)
-    return pending.result
-
-
-async def turns(count=5):
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-def rows(*values):
-    return {"x": np.array(values, np.int64).reshape(-1, 1)}
-
-
-def code_of(result):
-    assert isinstance(result, PenstockError), result
-    return result.code
-
+from penstock.runtime.runner import InlineRunner, ThreadRunner
 
 VALUES = st.lists(st.integers(0, 20), min_size=1, max_size=5)
 PARAMETERS = st.sampled_from([None, {"factor": 3}, {"factor": 3.0}])
@@ -130,10 +46,6 @@ def test_each_caller_gets_exactly_its_own(calls, kind, shared, max_rows):
         assert model.closed == 1
 
     asyncio.run(main())
-
-
-def run(body):
-    asyncio.run(asyncio.wait_for(body(), 30))
 
 
 def test_an_idle_runner_is_never_kept_waiting_and_a_busy_one_collects():
@@ -223,134 +135,6 @@ def test_a_model_without_parameters_shares_runs_whatever_they_are():
     run(main)
 
 
-def test_one_bad_call_fails_alone():
-    async def main():
-        runner = Manual(slots=0)
-        batcher = batcher_of(runner)
-        calls = [batcher.submit(rows(n), 1, None, 1e9) for n in (1, 13, 2, 3)]
-        runner.slots = 1
-        batcher.wake()
-        await turns()
-        assert len(runner.held[0][0]["x"]) == 4
-        later = batcher.submit(rows(4), 1, None, 1e9)
-        runner.finish()
-        while later.result is None:
-            await turns()
-            runner.finish()
-        assert [None if isinstance(c.result, PenstockError) else c.result["y"].item() for c in calls] == [2, None, 4, 6]
-        assert code_of(calls[1].result) == "model-failed"
-        # The four retries came before the later call.
-        assert runner.model.batches == [4, 1, 1, 1, 1, 1]
-        assert later.result["y"].item() == 8
-
-    run(main)
-
-
-@pytest.mark.parametrize("wrong", [lambda n: np.ones(n + 1), lambda n: np.ones(n - 1), lambda n: np.array(1.0)])
-def test_a_batch_with_the_wrong_number_of_rows_mixes_up_nobody(wrong):
-    async def main():
-        runner = Manual(slots=0)
-        batcher = batcher_of(runner)
-        calls = [batcher.submit(rows(n), 1, None, 1e9) for n in range(3)]
-        runner.slots = 1
-        batcher.wake()
-        await turns()
-        runner.finish({"y": wrong(3)})
-        for _ in range(3):
-            await turns()
-            runner.finish()
-        # Each was run again alone, and answered right.
-        assert [call.result["y"].item() for call in calls] == [0, 2, 4]
-        assert runner.model.batches == [1, 1, 1]
-        assert (batcher.waiting_rows, batcher.running_rows) == (0, 0)
-
-    run(main)
-
-
-def test_a_failure_that_is_not_the_models_is_not_tried_again():
-    async def main():
-        runner = Manual(slots=0)
-        batcher = batcher_of(runner)
-        calls = [batcher.submit(rows(n), 1, None, 1e9) for n in range(3)]
-        runner.slots = 1
-        batcher.wake()
-        await turns()
-        runner.finish(Unavailable("worker-died", "gone"))
-        await turns()
-        assert [code_of(call.result) for call in calls] == ["worker-died"] * 3
-        assert not runner.held
-        # The next one is answered.
-        again = batcher.submit(rows(5), 1, None, 1e9)
-        await turns()
-        runner.finish()
-        assert again.result["y"].item() == 10
-
-    run(main)
-
-
-def test_deadlines_hold_while_waiting_and_while_running():
-    async def main():
-        clock, runner = Time(), Manual()
-        batcher = batcher_of(runner, clock)
-        running = [batcher.submit(rows(1), 1, None, clock.now + 5), batcher.submit(rows(2), 1, None, clock.now + 20)]
-        await turns()
-        waiting = [batcher.submit(rows(3), 1, None, clock.now + 5), batcher.submit(rows(4), 1, None, clock.now + 20)]
-        # The batch may take as long as its last caller waits.
-        assert runner.held[0][2] == 20
-        clock.now += 5
-        batcher.expire()
-        assert [code_of(call.result) for call in (running[0], waiting[0])] == ["deadline-exceeded"] * 2
-        assert running[1].result is None
-        runner.finish()
-        await turns()
-        assert running[1].result["y"].item() == 4
-        # An answer after the deadline changes nothing.
-        assert code_of(running[0].result) == "deadline-exceeded"
-        # What expired does not run.
-        assert [held[0]["x"].tolist() for held in runner.held] == [[[4]]]
-        runner.finish()
-        assert waiting[1].result["y"].item() == 8
-        assert (batcher.waiting_rows, batcher.running_rows) == (0, 0)
-
-    run(main)
-
-
-def test_what_expired_unseen_is_dropped_before_it_runs():
-    async def main():
-        clock, runner = Time(), Manual(slots=0)
-        batcher = batcher_of(runner, clock)
-        late, fine = batcher.submit(rows(1), 1, None, clock.now + 1), batcher.submit(rows(2), 1, None, clock.now + 9)
-        clock.now += 2
-        runner.slots = 1
-        batcher.wake()
-        await turns()
-        assert code_of(late.result) == "deadline-exceeded"
-        assert [held[0]["x"].tolist() for held in runner.held] == [[[2]]]
-        runner.finish()
-        assert fine.result["y"].item() == 4
-
-    run(main)
-
-
-def test_the_estimated_wait_counts_rows_ahead_and_the_measured_cost():
-    async def main():
-        clock, runner = Time(), Manual()
-        batcher = batcher_of(runner, clock)
-        batcher.submit(rows(1, 2), 2, None, 1e9)
-        await turns()
-        clock.now += 0.2
-        runner.finish()
-        assert batcher.cost.batch_s(1) == pytest.approx(0.1)
-        assert batcher.estimated_wait_s()[0] == 0
-        batcher.submit(rows(1, 2), 2, None, 1e9)
-        await turns()
-        batcher.submit(rows(1, 2, 3), 3, None, 1e9)
-        assert batcher.estimated_wait_s() == pytest.approx((0.5, 0.6))
-        assert batcher.estimated_wait_s(5)[0] == pytest.approx(1.0)
-
-    run(main)
-
-
 def test_closing_fails_what_waits_and_finishes_what_runs():
     async def main():
         runner = Manual()
@@ -363,49 +147,5 @@ def test_closing_fails_what_waits_and_finishes_what_runs():
         assert code_of(batcher.submit(rows(3), 1, None, 1e9).result) == "version-closed"
         runner.finish()
         assert running.result["y"].item() == 2
-
-    run(main)
-
-
-def test_calls_that_cannot_be_joined_are_answered_all_the_same():
-    async def main():
-        runner = Manual(slots=0)
-        batcher = batcher_of(runner)
-        # Nothing should ever bring such calls together; if something does, nobody may wait for ever.
-        calls = [batcher.submit(rows(1), 1, None, 1e9), batcher.submit({"x": np.ones((1, 2))}, 1, None, 1e9)]
-        runner.slots = 1
-        batcher.wake()
-        for _ in calls:
-            await turns()
-            runner.finish()
-        assert [call.result["y"].ravel().tolist() for call in calls] == [[2], [2.0, 2.0]]
-
-    run(main)
-
-
-class Raising:
-    def __init__(self, error):
-        self.error = error
-
-    def run(self, inputs, parameters=None):
-        raise self.error
-
-    def close(self):
-        pass
-
-
-@pytest.mark.parametrize(
-    "error", [ValueError("x" * 1000), KeyError("k"), MemoryError(), ModelFailed("model-failed", "m")]
-)
-@pytest.mark.parametrize("kind", ["inline", "threads"])
-def test_whatever_a_model_raises_becomes_its_callers_error(error, kind):
-    async def main():
-        loop = asyncio.get_running_loop()
-        model = Raising(error)
-        batcher = batcher_of(InlineRunner(model) if kind == "inline" else ThreadRunner(model, 1, loop))
-        result = await result_of(batcher.submit(rows(1), 1, None, 1e9))
-        assert code_of(result) == "model-failed"
-        assert len(str(result)) < 500
-        await batcher.close()
 
     run(main)

@@ -5,7 +5,6 @@ Everything heavy is imported inside the commands: `penstock serve` shares this c
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import tempfile
@@ -15,13 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from penstock.core.errors import InvalidInput, Refused
+from penstock.cli.answers import answer, json_text, tell
+from penstock.cli.options import BundlePath, Json
+from penstock.cli.pairs import read_numbers, read_types, read_values
+from penstock.core.errors import Refused
 
 if TYPE_CHECKING:
     from penstock.bundle.bundle import Bundle
+    from penstock.bundle.manifest import Manifest
     from penstock.pack import Packed
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 _Options = list[str]
 
 
@@ -34,7 +36,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def pack_command(
-    model: Annotated[str, typer.Argument(help="A model file, or file.py:ClassName.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or file.py:ClassName.")],
     name: Annotated[str, typer.Option(help="The model's name.")],
     sample: Annotated[str, typer.Option(help="Rows like those to be answered: CSV, Parquet or NPZ.")] = "",
     target: Annotated[str, typer.Option(help="The column that is the label, and no input.")] = "",
@@ -47,8 +49,8 @@ def pack_command(
     convert: Annotated[bool, typer.Option(help="Serve an equal ONNX form; --no-convert serves the original.")] = True,
     licence: Annotated[str, typer.Option(help="The model's licence, for example Apache-2.0.")] = "",
     metrics: Annotated[_Options | None, typer.Option(metavar="FILE|KEY=NUMBER", help="Training metrics.")] = None,
-    parameters: Annotated[_Options | None, typer.Option(metavar="FILE|KEY=VALUE", help="Parameters.")] = None,
-    as_json: _Json = False,
+    parameters: Annotated[_Options | None, typer.Option(metavar="FILE|KEY=VALUE", help="Training parameters.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Freeze a trained model into a bundle: compiled, proven equal, with everything it needs."""
     from penstock.pack import pack_file
@@ -59,17 +61,17 @@ def pack_command(
             sample or None,
             name=name,
             out=out,
-            progress=None if as_json else _tell,
+            progress=None if as_json else lambda step: tell(f"  {step} …"),
             target=target,
-            dtypes=dict(_pair(text, "--dtype") for text in dtype or []),
+            dtypes=read_types(dtype, "--dtype"),
             sensitive=tuple(sensitive or ()),
             allow_pickle=allow_pickle,
             assets=assets,
             vendor=vendor,
             convert=convert,
             licence=licence,
-            metrics=_numbers(_values(metrics, "--metrics")),
-            parameters=_values(parameters, "--parameters"),
+            metrics=read_numbers(read_values(metrics, "--metrics"), "--metrics"),
+            parameters=read_values(parameters, "--parameters"),
         )
     except Refused as error:
         if error.code != "pickle-refused":
@@ -79,38 +81,37 @@ def pack_command(
             error.code, error.message, hint=f"if you trust where it comes from, say why:\n  {line}\n"
         ) from None
     if as_json:
-        _print(
-            {"path": str(packed.path), "digest": packed.digest, "timings": packed.timings, **_facts(packed.manifest)}
+        answer(
+            {**_facts(packed.digest, packed.manifest), "path": str(packed.path), "timings": packed.timings},
+            as_json=True,
         )
     else:
         _show_packed(packed)
 
 
-def inspect_command(bundle: Annotated[Path, typer.Argument()], as_json: _Json = False) -> None:
+def inspect_command(bundle: BundlePath, as_json: Json = False) -> None:
     """Show what a bundle says about itself."""
     from penstock.bundle.inspect import describe
 
     with tempfile.TemporaryDirectory() as cache:
         opened = _open(bundle, cache)
-        if as_json:
-            _print({"digest": opened.digest, **_facts(opened.manifest)})
-        else:
-            typer.echo("\n".join(f"{label:<14}{text}" for label, text in describe(opened)))
+        lines = (f"{label:<14}{text}" for label, text in describe(opened))
+        answer(_facts(opened.digest, opened.manifest), lines, as_json=as_json)
 
 
-def verify_command(bundle: Annotated[Path, typer.Argument()], as_json: _Json = False) -> None:
+def verify_command(bundle: BundlePath, as_json: Json = False) -> None:
     """Check every file of a bundle against its digest."""
     with tempfile.TemporaryDirectory() as cache:
         opened = _open(bundle, cache)
         files = len(opened.manifest.files)
-        if as_json:
-            _print({"digest": opened.digest, "files": files, "ok": True})
-        else:
-            typer.echo(f"{bundle}: {files} files are what was packed\n{opened.digest}")
+        lines = [f"{bundle}: {files} files are what was packed", opened.digest]
+        answer({"digest": opened.digest, "files": files, "ok": True}, lines, as_json=as_json)
 
 
 def diff_command(
-    a: Annotated[Path, typer.Argument()], b: Annotated[Path, typer.Argument()], as_json: _Json = False
+    a: Annotated[Path, typer.Argument(metavar="A", help="A bundle.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The bundle to hold against it.")],
+    as_json: Json = False,
 ) -> None:
     """Show where two bundles differ; exit 1 if they do."""
     from penstock.bundle.diff import diff_bundles
@@ -118,12 +119,12 @@ def diff_command(
     with tempfile.TemporaryDirectory() as cache:
         one, two = _open(a, cache), _open(b, cache)
         changes = diff_bundles(one.manifest, two.manifest)
-        if as_json:
-            _print({"a": one.digest, "b": two.digest, "changes": changes})
-        elif not changes:
-            typer.echo(f"the same bundle, {one.digest}")
-        for change in [] if as_json else changes:
-            typer.echo(f"{change.path}: {json.dumps(change.a)} -> {json.dumps(change.b)}")
+        lines = [f"{change.path}: {json_text(change.a)} -> {json_text(change.b)}" for change in changes]
+        answer(
+            {"a": one.digest, "b": two.digest, "changes": changes},
+            lines or [f"the same bundle, {one.digest}"],
+            as_json=as_json,
+        )
     if changes:
         raise typer.Exit(1)
 
@@ -134,48 +135,8 @@ def _open(path: Path, cache: str) -> Bundle:
     return open_bundle(path, Path(cache))
 
 
-def _facts(manifest: Any) -> dict[str, Any]:
-    return {"manifest": json.loads(manifest.to_json())}
-
-
-def _print(value: Any) -> None:
-    typer.echo(msgspec.json.encode(value).decode())
-
-
-def _tell(text: str) -> None:
-    typer.echo(f"  {text} …", err=True)
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.rpartition("=")
-    if not equals or not name:
-        raise InvalidInput("invalid-choice", f"{option} {text!r} is not NAME=VALUE")
-    return name, value
-
-
-def _values(texts: list[str] | None, option: str) -> dict[str, Any]:
-    """`KEY=VALUE` pairs, or the name of a JSON file that holds an object."""
-    found: dict[str, Any] = {}
-    for text in texts or []:
-        if "=" in text:
-            name, value = _pair(text, option)
-            try:
-                found[name] = msgspec.json.decode(value)
-            except msgspec.DecodeError:
-                found[name] = value
-            continue
-        try:
-            found |= msgspec.json.decode(Path(text).read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.MsgspecError) as error:
-            raise InvalidInput("invalid-choice", f"{option} {text} is no file with a JSON object: {error}") from None
-    return found
-
-
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    try:
-        return msgspec.convert(values, dict[str, float])
-    except msgspec.ValidationError as error:
-        raise InvalidInput("invalid-choice", f"--metrics must be numbers: {error}") from None
+def _facts(digest: str, manifest: Manifest) -> dict[str, Any]:
+    return {"digest": digest, "manifest": msgspec.Raw(manifest.to_json())}
 
 
 def _show_packed(packed: Packed) -> None:

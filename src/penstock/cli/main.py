@@ -6,25 +6,41 @@ Exit status: 0 ok, 1 failed or refused, 2 usage, 3 inconclusive.
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from penstock.cli import bundles, registry, serve
 from penstock.core.errors import PenstockError
+from penstock.core.version import __version__
 
 
 def build_app() -> typer.Typer:
     """The whole command line; each module adds its own commands."""
     app = typer.Typer(
         name="penstock",
-        help="Takes a trained model from a file to a fast, watched, reversible deployment.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(program)
     for part in (bundles, registry, serve):
         part.add_commands(app)
     return app
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"penstock {__version__}")
+        raise typer.Exit
+
+
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    """Takes a trained model from a file to a fast, watched, reversible deployment."""
 
 
 def main() -> None:

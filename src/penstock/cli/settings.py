@@ -42,6 +42,14 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def ensure_home(settings: Settings) -> Path:
-    """Create the home folder, for its owner alone, if it is not there; return it."""
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Create the home folder, for its owner alone, if it is not there; return it.
+
+    Raises InvalidInput (`unusable-home`) where no folder can be made.
+    """
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidInput(
+            "unusable-home", f"no folder can be made at {settings.home}: {error.strerror}", hint="give --home FOLDER"
+        ) from None
     return settings.home

@@ -123,7 +123,7 @@ async def _in_background(work: Callable[[], Result]) -> Result:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         try:
             result = work()
-        except BaseException as error:
+        except BaseException as error:  # raised again where the load is awaited; here it would only end the thread
             loop.call_soon_threadsafe(_settle, future, None, error)
         else:
             loop.call_soon_threadsafe(_settle, future, result, None)

@@ -16,8 +16,12 @@ from penstock.serving.supervisor import Supervisor
 _SWITCH_S = 0.0002
 
 
-def run_node(settings: NodeSettings) -> int:
-    """Serve until a signal says stop; returns the exit status."""
+def run_node(settings: NodeSettings, document: bytes | None = None) -> int:
+    """Serve until a signal says stop; returns the exit status.
+
+    `document` is written to `settings.routes` first, once it is sure that no other node of this name follows that file:
+    a second node that is refused must not change what the first one serves.
+    """
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (settings.state / "lock").open("w") as lock:
         try:
@@ -27,6 +31,8 @@ def run_node(settings: NodeSettings) -> int:
             raise Conflict(
                 "node-running", f"a node named {settings.name!r} is running", hint="stop it, or give this one a --name"
             ) from None
+        if document is not None:
+            settings.routes.write_bytes(document)
         if settings.processes == 1:
             return run_loop(settings, 0)
         return asyncio.run(Supervisor(settings).run())

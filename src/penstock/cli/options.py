@@ -1,0 +1,68 @@
+"""The options that more than one command takes, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.cli.option_groups import OptionGroup
+from penstock.cli.settings import Settings, read_settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Home = Annotated[Path | None, typer.Option(help="Where state is kept (default: $PENSTOCK_HOME or ~/.penstock).")]
+
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle: a folder or a .penstock file.")]
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+Ref = Annotated[str, typer.Argument(metavar="REF", help="MODEL, MODEL/7 or MODEL@ALIAS.")]
+Expect = Annotated[str, typer.Option(metavar="N|none", help="Refuse unless the alias points there now.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", help="A tag of the version.")]
+Metrics = Annotated[list[str] | None, typer.Option("--metric", metavar="KEY=NUMBER", help="A metric of the version.")]
+Reason = Annotated[str, typer.Option(help="Why; it is written into the audit log.")]
+
+
+class Place(OptionGroup, frozen=True):
+    """Where the registry is."""
+
+    home: Home = None
+    database: Annotated[
+        str,
+        typer.Option(help="sqlite:///PATH or postgresql://... (default: $PENSTOCK_DATABASE or a file in the home)."),
+    ] = ""
+    artifacts: Annotated[
+        str, typer.Option(help="A folder or s3://BUCKET/PREFIX (default: $PENSTOCK_ARTIFACTS or a folder in the home).")
+    ] = ""
+
+    def settings(self, environ: Mapping[str, str]) -> Settings:
+        """The settings of the environment, where no option says otherwise."""
+        given = {
+            "PENSTOCK_HOME": str(self.home or ""),
+            "PENSTOCK_DATABASE": self.database,
+            "PENSTOCK_ARTIFACTS": self.artifacts,
+        }
+        return read_settings({**environ, **{name: text for name, text in given.items() if text}})
+
+
+class Serving(OptionGroup, frozen=True):
+    """How a node listens, and with how many processes and threads it answers."""
+
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port to listen on.")] = 8080
+    host: Annotated[str, typer.Option(help="The address to listen on; any but loopback needs --insecure.")] = (
+        "127.0.0.1"
+    )
+    processes: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Event loops that share the port; 0 is one per usable core.")
+    ] = 0
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Model processes per version, for models that need one.")
+    ] = 1
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Threads for models too slow for the event loop.")
+    ] = 1
+    insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without keys and TLS.")] = False
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
+    ] = False
