@@ -1,7 +1,7 @@
 """XGBoost's boosters and their scikit-learn wrappers, read from the library's own JSON.
 
 A feature goes left where `float32(x) < threshold` and NaN where the node says. XGBoost adds leaves up in float32, we in
-double: the results differ by what float32 rounds. Source: XGBoost 3.2, doc/model.schema and src/objective.
+double: the results differ by what float32 rounds. Source: XGBoost 3.2 and 3.4, doc/model.schema and src/objective.
 """
 
 from __future__ import annotations
@@ -68,23 +68,23 @@ def _raw(context: Context, estimator: Any, x: Frame) -> tuple[str, Value]:
     booster = estimator if is_booster else estimator.get_booster()
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     objective, model = learner["objective"]["name"], learner["gradient_booster"]
-    weights = [1.0]
-    if model["name"] == "dart":
-        weights, model = model["weight_drop"], model["gbtree"]
+    dropped = model.get("weight_drop")
+    model = model.get("gbtree", model)
     if "trees" not in model.get("model", {}):
         raise CannotConvert(f"the XGBoost booster {model['name']!r} has no trees")
     model = model["model"]
     count = len(model["trees"])
+    # DART's weights lie around its trees; from XGBoost 3.4 on beside them, and the booster is called gbtree.
+    weights = dropped or model.get("weight_drop") or [1.0] * count
     if not is_booster and (best := _best_iteration(estimator)) is not None:
         count = int(model["iteration_indptr"][best + 1])
-    weights = [float(weight) for weight in weights] * (count if len(weights) == 1 else 1)
     targets = max(
         int(learner["learner_model_param"]["num_class"]), int(learner["learner_model_param"]["num_target"]), 1
     )
     known, splits = [_categories(encoded) for encoded in model.get("cats", {}).get("enc", [])], CategorySplits()
     grown = [
-        (_tree(tree, target, weight), _sets(tree, known, splits))
-        for tree, target, weight in zip(model["trees"][:count], model["tree_info"], weights, strict=False)
+        (_tree(tree, target, float(weight)), _sets(tree, known, splits))
+        for tree, target, weight in list(zip(model["trees"], model["tree_info"], weights, strict=True))[:count]
     ]
     base = _base(learner["learner_model_param"]["base_score"], objective, targets)
     if not grown:
