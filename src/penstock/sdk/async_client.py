@@ -14,7 +14,7 @@ from penstock.core.clock import Clock, monotonic
 from penstock.core.tensors import Tensors
 from penstock.sdk.calls import Calls, Terms, Tracing
 from penstock.sdk.encode import Parameters
-from penstock.sdk.http import incoming, lost, open_async_client
+from penstock.sdk.http import incoming, lost, open_async_client, request_of
 from penstock.sdk.messages import Conversation, Heard, Incoming, Lost, Pause, Send
 from penstock.sdk.prediction import Prediction
 
@@ -50,7 +50,6 @@ class AsyncClient:
         self._calls = Calls(url, Terms(timeout_s, retries, clock, draw))
         self._own = http is None
         self._http = http if http is not None else open_async_client(self._calls.address)
-        self._clock = clock
         self._sleep = sleep
 
     async def predict(
@@ -132,16 +131,8 @@ class AsyncClient:
             return Lost("timeout", "no whole answer")
 
     async def _exchange(self, send: Send) -> Incoming | Lost:
-        out = send.outgoing
-        request = self._http.build_request(
-            out.method,
-            self._calls.address + out.path,
-            headers=dict(out.headers),
-            content=out.body,
-            timeout=send.timeout_s,
-        )
         try:
-            response = await self._http.send(request, stream=True)
+            response = await self._http.send(request_of(self._http, self._calls.address, send), stream=True)
         except httpx.RequestError as error:
             return lost(error, answering=False)
         try:

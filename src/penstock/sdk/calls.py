@@ -19,6 +19,10 @@ from penstock.core.errors import InvalidInput, PenstockError
 from penstock.core.signature import Scalar
 from penstock.core.tensors import Tensors
 from penstock.sdk.decode import (
+    Classes,
+    Document,
+    Inputs,
+    Models,
     decode_infer,
     document_of,
     prediction_of_columns,
@@ -114,8 +118,8 @@ class Calls:
             if version is None:
                 answer = yield from self._exchange(encode_rows(endpoint, data, tracing.id), deadline, tracing)
                 return prediction_of_rows(endpoint, answer, self.address)
-            metadata = yield from self._document(model_path(endpoint, version), deadline)
-            outgoing = encode_pinned_rows(endpoint, version, data, metadata, tracing.id)
+            said = yield from self._document(model_path(endpoint, version), deadline, Inputs)
+            outgoing = encode_pinned_rows(endpoint, version, data, said.inputs, tracing.id)
             answer = yield from self._exchange(outgoing, deadline, tracing)
             prediction = prediction_of_columns(endpoint, answer, self.address)
         else:
@@ -148,12 +152,11 @@ class Calls:
 
     def models(self) -> Conversation[list[str]]:
         """See `Client.models`."""
-        document = yield from self._document("/v2/models", self._deadline(None))
-        return [str(name) for name in document.get("models", [])]
+        return (yield from self._document("/v2/models", self._deadline(None), Models)).models
 
     def metadata(self, endpoint: str, version: str | None) -> Conversation[dict[str, Any]]:
         """See `Client.metadata`."""
-        return (yield from self._document(model_path(endpoint, version), self._deadline(None)))
+        return (yield from self._document(model_path(endpoint, version), self._deadline(None), dict[str, Any]))
 
     def health(self, path: str) -> Conversation[bool]:
         """Whether the node says yes. One attempt: who asks again and again does so himself."""
@@ -164,19 +167,18 @@ class Calls:
         key = endpoint, version
         if key not in self._classes:
             try:
-                document = yield from self._document(model_path(endpoint, version), deadline)
+                said = yield from self._document(model_path(endpoint, version), deadline, Classes)
             except PenstockError:
                 # The version was swapped away meanwhile, or time is up: its answer is worth more than its labels.
                 return None
             if len(self._classes) >= _MOST_VERSIONS:
                 self._classes.clear()
-            classes = document.get("classes")
-            self._classes[key] = None if classes is None else tuple(classes)
+            self._classes[key] = said.classes
         return self._classes[key]
 
-    def _document(self, path: str, deadline: float) -> Conversation[dict[str, Any]]:
+    def _document(self, path: str, deadline: float, kind: type[Document]) -> Conversation[Document]:
         answer = yield from self._exchange(Outgoing("GET", path), deadline, Tracing())
-        return document_of(answer, self.address)
+        return document_of(answer, self.address, kind)
 
     def _deadline(self, timeout_s: float | None) -> float:
         return self.terms.clock() + (self.terms.timeout_s if timeout_s is None else check_timeout(timeout_s))

@@ -14,7 +14,7 @@ from penstock.core.clock import Clock, monotonic
 from penstock.core.tensors import Tensors
 from penstock.sdk.calls import Calls, Terms, Tracing
 from penstock.sdk.encode import Parameters
-from penstock.sdk.http import incoming, lost, open_client
+from penstock.sdk.http import incoming, lost, open_client, request_of
 from penstock.sdk.messages import Conversation, Heard, Incoming, Lost, Pause, Send
 from penstock.sdk.prediction import Prediction
 
@@ -142,17 +142,9 @@ class Client:
                 heard = self._send(step)
 
     def _send(self, send: Send) -> Incoming | Lost:
-        out = send.outgoing
         deadline = self._clock() + send.timeout_s
-        request = self._http.build_request(
-            out.method,
-            self._calls.address + out.path,
-            headers=dict(out.headers),
-            content=out.body,
-            timeout=send.timeout_s,
-        )
         try:
-            response = self._http.send(request, stream=True)
+            response = self._http.send(request_of(self._http, self._calls.address, send), stream=True)
         except httpx.RequestError as error:
             return lost(error, answering=False)
         parts = []

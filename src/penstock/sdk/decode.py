@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -13,6 +13,8 @@ from penstock.core.tensors import Tensors, dtype_of, from_bytes
 from penstock.sdk.messages import JSON_LENGTH, Incoming
 from penstock.sdk.prediction import Prediction, Values
 from penstock.sdk.problems import unexpected
+
+Document = TypeVar("Document")
 
 
 class _Tensor(msgspec.Struct):
@@ -36,6 +38,32 @@ class _Predicted(msgspec.Struct):
     probabilities: list[Any] | None = None
     classes: tuple[Scalar, ...] | None = None
     outputs: dict[str, Any] = {}
+
+
+class InputField(msgspec.Struct):
+    """One input of a model as its metadata declares it."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class Inputs(msgspec.Struct):
+    """What an endpoint's metadata says of what its model takes."""
+
+    inputs: list[InputField]
+
+
+class Classes(msgspec.Struct):
+    """What an endpoint's metadata says of its model's classes."""
+
+    classes: tuple[Scalar, ...] | None = None
+
+
+class Models(msgspec.Struct):
+    """The node's list of its endpoints."""
+
+    models: list[str]
 
 
 _decode_inferred = msgspec.json.Decoder(_Inferred).decode
@@ -94,10 +122,10 @@ def prediction_of_rows(endpoint: str, answer: Incoming, address: str) -> Predict
     )
 
 
-def document_of(answer: Incoming, address: str) -> dict[str, Any]:
-    """The JSON object in an answer."""
+def document_of(answer: Incoming, address: str, kind: type[Document]) -> Document:
+    """The JSON object in an answer, of the kind that was asked for."""
     try:
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
+        return msgspec.json.decode(answer.body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise unexpected(answer, address) from None
 

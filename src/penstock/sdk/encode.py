@@ -17,6 +17,7 @@ import numpy as np
 
 from penstock.core.errors import InvalidInput
 from penstock.core.tensors import Array, Tensors, datatype_of, to_bytes
+from penstock.sdk.decode import InputField
 from penstock.sdk.messages import JSON_LENGTH, Outgoing
 
 Parameters = Mapping[str, bool | int | float | str]
@@ -75,11 +76,10 @@ def encode_infer(
 
 
 def encode_pinned_rows(
-    endpoint: str, version: str, rows: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any], call_id: str | None
+    endpoint: str, version: str, rows: Sequence[Mapping[str, Any]], fields: Sequence[InputField], call_id: str | None
 ) -> Outgoing:
     """Rows for one version: `/predict` has no address for that, so they go as JSON columns of its declared types."""
-    fields = metadata["inputs"]
-    names = {field["name"] for field in fields}
+    names = {field.name for field in fields}
     for number, row in enumerate(rows):
         if row.keys() != names:
             wrong = sorted(map(str, row.keys() ^ names))[:5]
@@ -88,10 +88,10 @@ def encode_pinned_rows(
     document: dict[str, Any] = {
         "inputs": [
             {
-                "name": field["name"],
-                "datatype": field["datatype"],
-                "shape": [len(rows), *_inner(field["shape"], rows[0][field["name"]] if rows else None)],
-                "data": [row[field["name"]] for row in rows],
+                "name": field.name,
+                "datatype": field.datatype,
+                "shape": [len(rows), *_inner(field.shape, rows[0][field.name] if rows else None)],
+                "data": [row[field.name] for row in rows],
             }
             for field in fields
         ]

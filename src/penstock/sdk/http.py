@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from penstock.sdk.messages import Incoming, Lost
+from penstock.sdk.messages import Incoming, Lost, Send
 
 _MOST_CONNECTIONS = 100
 # Less than the 120 s after which a node closes an idle connection: closed by us first, no call meets the reset.
@@ -99,6 +99,14 @@ class _Answer(httpx.AsyncByteStream):
             await self._stream.aclose()
         finally:
             self._lanes.give_back(lane)
+
+
+def request_of(http: httpx.Client | httpx.AsyncClient, address: str, send: Send) -> httpx.Request:
+    """The request to send to the node at `address`, with the headers of the client's owner beside ours."""
+    out = send.outgoing
+    return http.build_request(
+        out.method, address + out.path, headers=dict(out.headers), content=out.body, timeout=send.timeout_s
+    )
 
 
 def lost(error: httpx.RequestError, *, answering: bool) -> Lost:
