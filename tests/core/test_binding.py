@@ -116,6 +116,26 @@ def test_categories():
     assert code_of(binder(number), {"n": np.array([3.0])}) == "unseen-category"
 
 
+def test_a_refusal_does_not_tell_the_values_of_a_sensitive_column():
+    field = Field(name="city", datatype="BYTES", shape=(-1,), categories=("Bern",), closed=True, sensitive=True)
+    with pytest.raises(InvalidInput) as refusal:
+        binder(field)({"city": np.array(["Paris"], object)})
+    assert refusal.value.code == "unseen-category"
+    assert "Bern" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("integers", "wrong"), [("INT64", 0.5), ("INT64", 2.0**53 + 2), ("UINT8", -1.0), ("UINT8", 256.0)]
+)
+def test_integers_that_may_be_missing_are_still_integers(integers, wrong):
+    bind = binder(Field(name="x", datatype="FP64", shape=(-1,), nullable=True, integers=integers))
+    given = np.array([3.0, np.nan])
+    assert np.array_equal(bind({"x": given})[0]["x"], given, equal_nan=True)
+    assert bind({"x": np.array([np.nan])})[1] == 1
+    assert bind({"x": np.array([7], np.uint8)})[0]["x"].tolist() == [7.0]
+    assert code_of(bind, {"x": np.array([1.0, wrong])}) == "invalid-value"
+
+
 @pytest.mark.parametrize("nullable", [True, False])
 def test_missing_values_only_where_the_model_takes_them(nullable):
     floats = binder(Field(name="x", datatype="FP64", shape=(-1,), nullable=nullable))

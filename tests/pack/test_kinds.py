@@ -20,6 +20,7 @@ from penstock.bundle.bundle import verify_directory
 from penstock.core.errors import InvalidInput, ModelFailed, PenstockError, Refused
 from penstock.pack import pack
 from penstock.pack.sample import read_sample
+from penstock.protocols.rows import RowsCodec
 from penstock.runtime import golden
 from penstock.runtime.load import load_model
 
@@ -154,6 +155,21 @@ def test_missing_values_texts_and_categories(tmp_path):
     assert [fields[name].closed for name in ("age", "city", "size", "floor")] == [False, False, True, True]
     assert fields["floor"].categories == (0, 1, 2, 3)
     assert np.array_equal(answers["predictions"], model.predict(people.drop(columns="label")))
+
+
+@pytest.mark.parametrize("sensitive", [(), ("count",)])
+def test_integers_that_may_be_missing_convert_and_a_fraction_is_refused(tmp_path, sensitive):
+    rng = np.random.default_rng(5)
+    counts = pd.array([None if row % 7 == 0 else row % 40 for row in range(120)], dtype="Int64")
+    table = pd.DataFrame({"count": counts, "size": rng.normal(size=120)})
+    model = make_pipeline(SimpleImputer(), LogisticRegression()).fit(table, table["size"] > 0)
+    packed = pack(model, table, name="m", out=tmp_path / "m.penstock", sensitive=sensitive)
+    assert packed.manifest.served.runtime == "onnx", packed.manifest.evidence
+    assert packed.manifest.signature.inputs[0].integers == "INT64"
+    codec = RowsCodec("m", "1", packed.manifest.signature)
+    assert codec.decode(b'{"rows": [{"count": 3, "size": 1}, {"count": null, "size": 1}]}').rows == 2
+    with pytest.raises(InvalidInput, match="invalid-value"):
+        codec.decode(b'{"rows": [{"count": 1.5, "size": 1}]}')
 
 
 def test_histogram_boosting_with_categories_and_missing_values(tmp_path):

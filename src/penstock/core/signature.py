@@ -14,6 +14,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
     `shape` has -1 for an axis that varies; the first axis is the rows when it is -1. `categories` are the values seen
     in the sample; `closed` says that the model cannot take another one, so the node refuses it instead of guessing.
+    `integers` names the datatype of whole numbers that travel as FP64 because some are missing; a fraction, or one
+    beyond that datatype, is no such number.
     `sensitive` marks a column whose values must never be stored outside the prediction log's own policy.
     """
 
@@ -24,6 +26,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     categories: tuple[Scalar, ...] | None = None
     closed: bool = False
     sensitive: bool = False
+    integers: str = ""
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

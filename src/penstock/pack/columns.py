@@ -50,6 +50,7 @@ def read_column(name: str, series: pd.Series) -> Column:
 def _number(name: str, series: pd.Series) -> Column:
     dtype = series.dtype
     nullable = bool(series.isna().any())
+    integers = ""
     if isinstance(dtype, np.dtype):
         values = series.to_numpy()
         options: dict[str, Any] = {}
@@ -60,10 +61,12 @@ def _number(name: str, series: pd.Series) -> Column:
             raise _mixed(name, "booleans with missing values")
         if nullable and pd.api.types.is_integer_dtype(dtype) and series.abs().max() > _EXACT_INTEGERS:
             raise _mixed(name, "integers beyond 2^53 with missing values")
+        if nullable and pd.api.types.is_integer_dtype(dtype):
+            integers = datatype_of(np.empty(0, _plain(dtype)))
         values = series.to_numpy(np.float64, na_value=np.nan) if nullable else series.to_numpy(_plain(dtype))
     if values.dtype.newbyteorder("=") not in DTYPES.values():
         raise _mixed(name, f"values of dtype {values.dtype}")
-    field = Field(name=name, datatype=datatype_of(values), shape=(-1,), nullable=nullable)
+    field = Field(name=name, datatype=datatype_of(values), shape=(-1,), nullable=nullable, integers=integers)
     return Column(field, values.astype(values.dtype.newbyteorder("="), copy=False), options)
 
 

@@ -83,6 +83,8 @@ def invented(field: Field, values: Values, rows: int, rng: np.random.Generator) 
     wide = values.astype(np.float64)
     finite = wide[np.isfinite(wide)]
     low, high = (float(np.quantile(finite, 0.25)), float(np.quantile(finite, 0.75))) if finite.size else (0.0, 1.0)
+    if field.integers:
+        return _free_integers(finite.astype(DTYPES[field.integers]), low, rows, rng).astype(values.dtype)
     if values.dtype.kind == "f":
         return _unlike(values, rng.uniform(low, high if high > low else low + 1.0, (rows, *values.shape[1:])))
     return _free_integers(values, low, rows, rng)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from penstock.core.signature import Field
-from penstock.core.tensors import Tensors
+from penstock.core.tensors import DTYPES, Tensors
 from penstock.pack.arrays import Values
 from penstock.pack.infer import unseen_value
 from penstock.pack.sample import Sample
 
 ROWS_EACH = 128
+_EXACT_INTEGERS = 2.0**53
 
 
 def perturbed(sample: Sample, fields: tuple[Field, ...], seed: int) -> dict[str, Tensors]:
@@ -31,10 +32,18 @@ def perturbed(sample: Sample, fields: tuple[Field, ...], seed: int) -> dict[str,
         ("unseen", _unseen),
     ):
         rows = rng.integers(0, sample.rows, ROWS_EACH)
-        block = {field.name: change(field, sample.inputs[field.name], rows, rng) for field in fields}
+        block = {field.name: _whole(field, change(field, sample.inputs[field.name], rows, rng)) for field in fields}
         if any(not _same(block[field.name], sample.inputs[field.name][rows]) for field in fields):
             blocks[name] = block
     return blocks
+
+
+def _whole(field: Field, values: Values) -> Values:
+    """Whole numbers stay whole and in their range where only missing ones made floats of them."""
+    if not field.integers:
+        return values
+    out: Values = np.where(np.isnan(values), values, _cast(values, DTYPES[field.integers]).astype(values.dtype))
+    return np.clip(out, -_EXACT_INTEGERS, _EXACT_INTEGERS)
 
 
 def _same(a: Values, b: Values) -> bool:

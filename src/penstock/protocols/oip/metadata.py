@@ -40,6 +40,8 @@ def _tensor(field: Field) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     if field.nullable:
         parameters["nullable"] = True
+    if field.integers:
+        parameters["integers"] = field.integers
     if field.categories is not None and not field.sensitive:
         parameters["categories"] = field.categories
     tensor = {"name": field.name, "datatype": field.datatype, "shape": field.shape}

@@ -58,4 +58,5 @@ def usual_inputs(fields: Sequence[Field]) -> dict[str, UsualInput]:
         and field.shape[:1] == (-1,)
         and -1 not in field.shape[1:]
         and not field.closed
+        and not field.integers
     }
