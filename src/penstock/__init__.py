@@ -44,6 +44,7 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "Unsupported",
+    "UnsupportedMedia",
     "__version__",
     "pack",
 ]
@@ -65,6 +66,7 @@ _HOMES = {
     "TooLarge": _ERRORS,
     "Unavailable": _ERRORS,
     "Unsupported": _ERRORS,
+    "UnsupportedMedia": _ERRORS,
 }
 
 

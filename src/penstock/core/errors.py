@@ -60,6 +60,12 @@ class TooLarge(PenstockError):
     kind = "too-large"
 
 
+class UnsupportedMedia(PenstockError):
+    """The bytes come in a form that is not taken, whatever they hold."""
+
+    kind = "unsupported-media"
+
+
 class Unsupported(PenstockError):
     """Valid, but this build or this model cannot do it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.core.errors import Overloaded, PenstockError
+from penstock.core.errors import Overloaded, PenstockError, UnsupportedMedia
 
 STATUS = {
     "invalid": 400,
@@ -10,6 +10,7 @@ STATUS = {
     "conflict": 409,
     "refused": 403,
     "too-large": 413,
+    "unsupported-media": 415,
     "unsupported": 501,
     "overloaded": 429,
     "deadline": 504,
@@ -26,7 +27,10 @@ def status_of(error: PenstockError) -> int:
 
 def headers_of(error: PenstockError) -> dict[str, str]:
     """Extra response headers a failure asks for."""
-    return {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+    if isinstance(error, Overloaded):
+        return {"retry-after": str(error.retry_after_s)}
+    # RFC 9110, 15.5.16: with a 415 it says which encodings of a request would have been taken.
+    return {"accept-encoding": "identity"} if isinstance(error, UnsupportedMedia) else {}
 
 
 def body_of(error: PenstockError) -> dict[str, str]:
