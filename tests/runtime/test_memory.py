@@ -65,7 +65,7 @@ for cycle in range(1, 111):
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux tells a process's share of memory")
 def test_memory_stays_within_a_tenth_over_100_loads(forest):
     command = [sys.executable, "-c", CYCLES, str(forest.directory)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     before, after = map(int, done.stdout.split())
     print(f"PSS after cycle 10: {before} kB, after cycle 110: {after} kB")

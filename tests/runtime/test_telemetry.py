@@ -21,7 +21,7 @@ def test_packing_leaves_no_device_id_in_an_empty_home(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     command = [sys.executable, "-c", PACK, str(tmp_path / "line.penstock")]
-    subprocess.run(command, check=True, env={**environment, "HOME": str(home)}, timeout=100)
+    subprocess.run(command, check=True, env={**environment, "HOME": str(home)})
     assert (tmp_path / "line.penstock").is_file()
     assert [path for path in home.rglob("*") if "onnxruntime" in path.name or path.name == "Microsoft"] == []
 

@@ -51,14 +51,14 @@ def test_a_dead_process_is_replaced_while_the_other_answers(with_workers, hostil
         harmed = it.call(parameters={"harm": harm})
         for _ in range(20):
             np.testing.assert_array_equal((await it.call())["predictions"], SUMS)
-        error = await asyncio.wait_for(harmed, 10)
+        error = await harmed
         assert isinstance(error, Unavailable) and error.code == "worker-died"
         await it.until(lambda: it.pool.alive == 2 and it.runner.slots == 2)
         assert it.pool.restarts == 1 and it.pool.reason == reason
         if harm == "orphan":
             # What the model started has gone with it.
             said = await it.until(lambda: next((line["text"] for line in lines if "text" in line), None))
-            await asyncio.wait_for(gone(said), 10)
+            await gone(said)
         both = await asyncio.gather(it.call(), it.call())
         np.testing.assert_array_equal([answer["predictions"] for answer in both], [SUMS, SUMS])
 
@@ -90,30 +90,30 @@ def test_a_call_without_a_deadline_has_the_pools_limit(with_workers, hostile):
     with_workers(hostile, body, call_limit_s=0.2)
 
 
-def test_a_late_answer_frees_its_worker_and_reaches_nobody(with_workers, hostile):
+def test_a_late_answer_frees_its_worker_and_reaches_nobody(with_workers, hostile, tmp_path):
     async def body(it):
-        error = await it.call(parameters={"harm": "wait", "seconds": 0.3}, deadline_s=0.1)
+        error = await it.call(parameters={"harm": "wait", "until": str(tmp_path / "go")}, deadline_s=0.1)
         assert isinstance(error, DeadlineExceeded) and it.runner.slots == 0
+        (tmp_path / "go").touch()
         await it.until(lambda: it.runner.slots == 1)
         np.testing.assert_array_equal((await it.call())["predictions"], SUMS)
         assert it.pool.restarts == 0
 
-    with_workers(hostile, body, grace_s=5.0)
+    with_workers(hostile, body, grace_s=60.0)
 
 
 def test_a_leaking_process_is_replaced_before_it_is_ended(with_workers, hostile):
     async def body(it):
         first, leaked = (await it.call(parameters={"harm": "pid"}))["predictions"][0], 0
-        async with asyncio.timeout(30):
-            while it.pool.recycled == 0:
-                # Past the limit but not to twice as much, where allocations would fail inside the model.
-                leaked += 1
-                answer = await it.call(parameters={"harm": "leak"} if leaked < 10 else None)
-                # Never a lost call: the old process answers until its clients have hung up.
-                np.testing.assert_array_equal(answer["predictions"], SUMS)
-                await it.until(lambda: it.runner.slots == 1)
+        while it.pool.recycled == 0:
+            # Past the limit but not to twice as much, where allocations would fail inside the model.
+            leaked += 1
+            answer = await it.call(parameters={"harm": "leak"} if leaked < 10 else None)
+            # Never a lost call: the old process answers until its clients have hung up.
+            np.testing.assert_array_equal(answer["predictions"], SUMS)
+            await it.until(lambda: it.runner.slots == 1)
         await it.until(lambda: it.runner.slots == 1)
-        await asyncio.wait_for(gone(first), 10)
+        await gone(first)
         # The way to the old process was the idle one until that hung up.
         await it.until(lambda: it.runner.slots == 1)
         assert (await it.call(parameters={"harm": "pid"}))["predictions"][0] != first

@@ -27,6 +27,11 @@ from penstock.runtime.worker.wire import PROTOCOL, message, socket_path
 SUMS = ROWS.sum(axis=1).astype(np.float64)
 
 
+def waiting(lines):
+    """The lines of models that were told to wait."""
+    return [line for line in lines if line.get("text") == "waiting"]
+
+
 def test_it_answers_what_the_model_answers(run, served, logistic):
     bundle, estimator = logistic
 
@@ -63,19 +68,25 @@ def test_many_callers_on_many_loops_each_get_their_own(run, served, hostile):
     run(body)
 
 
-def test_two_loops_find_a_worker_each(run, served, hostile):
+def test_two_loops_find_a_worker_each(run, served, hostile, lines, tmp_path):
     """Whichever they prefer at first, a loop that had to wait for the other one's batch tries the other worker."""
 
     async def body():
         async with served(hostile, workers=2) as it:
             other = await it.another_runner()
-            for _ in range(3):
-                slow = it.call(parameters={"harm": "wait", "seconds": 0.1})
-                await asyncio.gather(slow, it.call(runner=other))
-            for _ in range(3):
-                slow = it.call(parameters={"harm": "wait", "seconds": 0.3})
-                await asyncio.wait_for(it.call(runner=other), 0.2)
-                await slow
+            found = turn = 0
+            # Without end where they never find them: the limit of `run` is the only one.
+            while found < 3:
+                turn += 1
+                running = len(waiting(lines))
+                slow = it.call(parameters={"harm": "wait", "until": str(tmp_path / str(turn))})
+                await it.until(lambda running=running: len(waiting(lines)) > running)
+                quick = it.call(runner=other)
+                # Sent to the same worker it waits for the slow one, which is let go all the same.
+                await asyncio.wait([quick], timeout=0.2)
+                found += quick.done()
+                (tmp_path / str(turn)).touch()
+                await asyncio.gather(slow, quick)
             await other.close()
 
     run(body)
@@ -91,29 +102,31 @@ def test_a_large_batch_passes_in_pieces(run, served, hostile):
     run(body)
 
 
-def test_connections_take_turns(run, served, hostile):
+def test_connections_take_turns(run, served, hostile, lines, tmp_path):
     async def body():
         async with served(hostile) as it:
             other = await it.another_runner()
-            order = []
-            slow = it.call(parameters={"harm": "wait", "seconds": 0.2})
-            slow.add_done_callback(lambda future: order.append("first"))
+            first = it.call(parameters={"harm": "wait", "until": str(tmp_path / "go")})
+            await it.until(lambda: waiting(lines))
             second = it.call(runner=other)
-            second.add_done_callback(lambda future: order.append("second"))
-            await asyncio.gather(slow, second)
-            assert order == ["first", "second"]
+            second.add_done_callback(lambda _: it.changed.set())
+            (tmp_path / "go").touch()
+            await it.until(second.done)
+            assert first.done() and isinstance(await first, dict) and isinstance(await second, dict)
             await other.close()
 
     run(body)
 
 
-def test_a_batch_whose_deadline_passed_in_the_queue_is_not_run(run, served, hostile):
+def test_a_batch_whose_deadline_passed_in_the_queue_is_not_run(run, served, hostile, lines, tmp_path):
     async def body():
         async with served(hostile) as it:
             other = await it.another_runner()
-            slow = it.call(parameters={"harm": "wait", "seconds": 0.4})
+            slow = it.call(parameters={"harm": "wait", "until": str(tmp_path / "go")})
+            await it.until(lambda: waiting(lines))
             late = await it.call(parameters={"harm": "hard exit"}, deadline_s=0.1, runner=other)
             assert isinstance(late, DeadlineExceeded)
+            (tmp_path / "go").touch()
             assert isinstance(await slow, dict)
             await it.until(lambda: other.slots == 1)
             assert it.pool.restarts == 0
@@ -122,13 +135,14 @@ def test_a_batch_whose_deadline_passed_in_the_queue_is_not_run(run, served, host
     run(body)
 
 
-def test_sigterm_finishes_what_runs(run, served, hostile, lines):
+def test_sigterm_finishes_what_runs(run, served, hostile, lines, tmp_path):
     async def body():
         async with served(hostile) as it:
             pid = int((await it.call(parameters={"harm": "pid"}))["predictions"][0])
-            running = it.call(parameters={"harm": "wait", "seconds": 0.3})
-            await it.until(lambda: any(line.get("text") == "waiting" for line in lines))
+            running = it.call(parameters={"harm": "wait", "until": str(tmp_path / "go")})
+            await it.until(lambda: waiting(lines))
             os.kill(pid, signal.SIGTERM)
+            (tmp_path / "go").touch()
             np.testing.assert_array_equal((await running)["predictions"], SUMS)
             await it.until(lambda: it.pool.restarts == 1 and it.runner.slots == 1)
             assert it.pool.reason == "exit code 0"
@@ -170,7 +184,7 @@ def test_a_worker_sees_nothing_of_the_nodes_environment(run, served, hostile, li
         ("raise SystemExit(4)\n", "SystemExit: 4.*model-load-failed"),
         ("import ctypes\nctypes.string_at(0)\n", "loading the model: killed by SIGSEGV.*worker-died"),
         ("import os, sys\nsys.stderr.write('last words')\nos._exit(9)\n", "exit code 9; it said: .*last words"),
-        ("while True:\n    pass\n", "still loading the model after 0.7 s.*worker-slow"),
+        ("while True:\n    pass\n", "still .* after 0.7 s.*worker-slow"),
         ("class Other:\n    pass\n", "no class 'Model'.*damaged-model"),
         ("class Model:\n    def predict(self, x):\n        return x[:, 0].astype('f8')\n", "expected.*golden-mismatch"),
         ("class Model:\n    def predict(self, x):\n        return x\n", "signature says.*wrong-output"),
@@ -329,7 +343,7 @@ def test_workers_die_with_their_parent(tmp_path, hostile, harm):
         pytest.skip("this system has no pidfd to wait for somebody else's process")
     import select
 
-    assert select.select([worker], [], [], 10)[0], "the worker outlived its parent"
+    assert select.select([worker], [], [], 60)[0], "the worker outlived its parent"
     os.close(worker)
 
 
