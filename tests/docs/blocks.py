@@ -91,7 +91,7 @@ def _start(command, port):
 
 def _stop(node):
     node.send_signal(signal.SIGTERM)
-    node.communicate(timeout=30)
+    node.communicate(timeout=60)
     return node.returncode
 
 

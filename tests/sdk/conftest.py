@@ -144,5 +144,5 @@ def node(matrix, people, churn, gaps, tmp_path_factory):
         reader.start()
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
-        reader.join(10)
+        assert process.wait(60) == 0
+        reader.join()

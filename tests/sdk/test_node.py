@@ -193,7 +193,7 @@ def test_threads_share_a_client_and_each_gets_its_own_rows(node, matrix):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join()
     assert not wrong
 
 

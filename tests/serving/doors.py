@@ -59,13 +59,13 @@ class AsgiDoor:
         async def send(message):
             sent.append(message)
 
-        asyncio.run_coroutine_threadsafe(self._application(scope, receive, send), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._application(scope, receive, send), self._loop).result(60)
         start, end = sent
         return start["status"], {k.decode(): v.decode("latin-1") for k, v in start["headers"]}, end["body"]
 
     def close(self):
         self._tell("lifespan.shutdown")
-        self._life.result(30)
+        self._life.result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests.serving.bundles import ROWS, python_bundle, some
 from tests.serving.load import Callers
-from tests.serving.nodes import arm, document, endpoint, free_port, summing_body, until
+from tests.serving.nodes import LIMIT_S, arm, document, endpoint, free_port, summing_body, until
 
 from penstock.core.digest import canonical_json
 from penstock.core.routes import Cache, Endpoint
@@ -290,7 +290,7 @@ def test_sigterm_drains(make_node, folder, tmp_path):
     runs = tmp_path / "runs"
     body = json.dumps({**summing_body(), "parameters": {"log": str(runs)}}).encode()
     with (
-        socket.create_connection(("127.0.0.1", node.port), 10) as client,
+        socket.create_connection(("127.0.0.1", node.port), LIMIT_S) as client,
         socket.create_connection(("127.0.0.1", node.port)) as idle,
     ):
         client.sendall(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (SUM.encode(), len(body), body))
@@ -302,7 +302,7 @@ def test_sigterm_drains(make_node, folder, tmp_path):
             data += part
         assert data.startswith(b"HTTP/1.1 200 ")
         assert idle.recv(10) == b""
-    assert node.process.wait(20) == 0
+    assert node.process.wait(LIMIT_S) == 0
     assert node.events("stopped")
     assert not model_processes_named(node)
 
@@ -319,7 +319,7 @@ def test_a_second_node_of_the_same_name_is_refused(make_node, summing_1):
     node.start()
     second.settings = msgspec.structs.replace(node.settings, port=free_port())
     second.start(wait="")
-    assert second.process.wait(30) == 1
+    assert second.process.wait(LIMIT_S) == 1
     assert "node-running" in second.log_path.read_text()
     assert value(node) == (110.0, "model/1")
 

@@ -23,7 +23,7 @@ class Model:
             os._exit(9)
         while "until" in parameters and not os.path.exists(parameters["until"]):
             time.sleep(0.005)
-        time.sleep(0.005 * len(x))
+        time.sleep(0.02 * len(x))
         return x.sum(axis=1).astype("float64")
 """
 
@@ -40,7 +40,7 @@ class Model:
 
 @pytest.fixture(scope="module")
 def costly(folder):
-    """A model of 5 ms a row in a process of its own."""
+    """A model of 20 ms a row in a process of its own: so slow that clients are faster on any machine."""
     return python_bundle(folder / "costly", COSTLY)
 
 
@@ -67,12 +67,11 @@ def test_three_times_too_much(make_node, costly):
     node = make_node()
     node.publish(document(1, sum=only(costly, limits=limits)))
     node.start()
-    for _ in range(20):
-        assert node.post(SUM, summing_body())[0] == 200
+    until(lambda: node.post(SUM, summing_body())[0] == 200)
     memory = psutil.Process(node.process.pid)
     before = memory.memory_info().rss
-    # 200 rows a second is what it can do.
-    answers = burst(node, SUM, summing_body(), rate_hz=600, seconds=2.0)
+    # 50 rows a second is what it can do.
+    answers = burst(node, SUM, summing_body(), rate_hz=150, seconds=3.0)
     accepted = [took for status, _, took in answers if status == 200]
     refused = [(headers, took) for status, headers, took in answers if status == 429]
     assert {status for status, *_ in answers} <= {200, 429, 504}
@@ -125,10 +124,15 @@ def test_a_model_without_a_process_is_not_ready(make_node, costly):
     node.start()
     for _ in range(4):
         # Each death doubles the pause before the next start.
-        node.post(SUM, {**summing_body(), "parameters": {"die": True}})
-        until(lambda: node.get("/v2/models/sum/ready")[0] == 503)
+        until(lambda: dies_and_is_not_ready(node))
         until(lambda: node.get("/v2/models/sum/ready")[0] == 200)
     assert node.post(SUM, summing_body())[0] == 200
+
+
+def dies_and_is_not_ready(node):
+    """Not at every attempt on a machine that stalls: the process may be there again before it is asked for."""
+    node.post(SUM, {**summing_body(), "parameters": {"die": True}})
+    return node.get("/v2/models/sum/ready")[0] == 503
 
 
 def test_a_call_is_answered_at_its_deadline_while_the_model_still_runs(make_node, costly, tmp_path):
