@@ -81,6 +81,16 @@ async def turns(count=5):
         await asyncio.sleep(0)
 
 
+async def together(runner, batcher, *inputs):
+    """Calls that wait until the runner has room, and then start as one batch."""
+    runner.slots = 0
+    calls = [batcher.submit(one, len(one["x"]), None, 1e9) for one in inputs]
+    runner.slots = 1
+    batcher.wake()
+    await turns()
+    return calls
+
+
 def rows(*values):
     return {"x": np.array(values, np.int64).reshape(-1, 1)}
 

@@ -4,7 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
-from tests.serving.batches import Manual, batcher_of, code_of, result_of, rows, run, turns
+from tests.serving.batches import Manual, batcher_of, code_of, result_of, rows, run, together, turns
 
 from penstock.core.errors import ModelFailed, PenstockError, Unavailable
 from penstock.runtime.runner import InlineRunner, ThreadRunner
@@ -12,12 +12,9 @@ from penstock.runtime.runner import InlineRunner, ThreadRunner
 
 def test_one_bad_call_fails_alone():
     async def main():
-        runner = Manual(slots=0)
+        runner = Manual()
         batcher = batcher_of(runner)
-        calls = [batcher.submit(rows(n), 1, None, 1e9) for n in (1, 13, 2, 3)]
-        runner.slots = 1
-        batcher.wake()
-        await turns()
+        calls = await together(runner, batcher, rows(1), rows(13), rows(2), rows(3))
         assert len(runner.held[0][0]["x"]) == 4
         later = batcher.submit(rows(4), 1, None, 1e9)
         runner.finish()
@@ -36,12 +33,9 @@ def test_one_bad_call_fails_alone():
 @pytest.mark.parametrize("wrong", [lambda n: np.ones(n + 1), lambda n: np.ones(n - 1), lambda n: np.array(1.0)])
 def test_a_batch_with_the_wrong_number_of_rows_mixes_up_nobody(wrong):
     async def main():
-        runner = Manual(slots=0)
+        runner = Manual()
         batcher = batcher_of(runner)
-        calls = [batcher.submit(rows(n), 1, None, 1e9) for n in range(3)]
-        runner.slots = 1
-        batcher.wake()
-        await turns()
+        calls = await together(runner, batcher, rows(0), rows(1), rows(2))
         runner.finish({"y": wrong(3)})
         for _ in range(3):
             await turns()
@@ -56,12 +50,9 @@ def test_a_batch_with_the_wrong_number_of_rows_mixes_up_nobody(wrong):
 
 def test_a_failure_that_is_not_the_models_is_not_tried_again():
     async def main():
-        runner = Manual(slots=0)
+        runner = Manual()
         batcher = batcher_of(runner)
-        calls = [batcher.submit(rows(n), 1, None, 1e9) for n in range(3)]
-        runner.slots = 1
-        batcher.wake()
-        await turns()
+        calls = await together(runner, batcher, rows(0), rows(1), rows(2))
         runner.finish(Unavailable("worker-died", "gone"))
         await turns()
         assert [code_of(call.result) for call in calls] == ["worker-died"] * 3
@@ -77,12 +68,10 @@ def test_a_failure_that_is_not_the_models_is_not_tried_again():
 
 def test_calls_that_cannot_be_joined_are_answered_all_the_same():
     async def main():
-        runner = Manual(slots=0)
+        runner = Manual()
         batcher = batcher_of(runner)
         # Nothing should ever bring such calls together; if something does, nobody may wait for ever.
-        calls = [batcher.submit(rows(1), 1, None, 1e9), batcher.submit({"x": np.ones((1, 2))}, 1, None, 1e9)]
-        runner.slots = 1
-        batcher.wake()
+        calls = await together(runner, batcher, rows(1), {"x": np.ones((1, 2))})
         for _ in calls:
             await turns()
             runner.finish()

@@ -80,13 +80,11 @@ def pack_command(
         raise Refused(
             error.code, error.message, hint=f"if you trust where it comes from, say why:\n  {line}\n"
         ) from None
-    if as_json:
-        answer(
-            {**_facts(packed.digest, packed.manifest), "path": str(packed.path), "timings": packed.timings},
-            as_json=True,
-        )
-    else:
+    if not as_json:
         _show_packed(packed)
+        return
+    facts = _facts(packed.digest, packed.manifest)
+    answer({"path": str(packed.path), **facts, "timings": packed.timings}, as_json=True)
 
 
 def inspect_command(bundle: BundlePath, as_json: Json = False) -> None:
