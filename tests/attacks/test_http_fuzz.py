@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.serving.bundles import summing, two_inputs
-from tests.serving.nodes import RunningNode, document, endpoint, read_to_end, replies, summing_body
+from tests.serving.nodes import LIMIT_S, RunningNode, document, endpoint, read_to_end, replies, summing_body
 
 from penstock.serving.http.connection import HttpLimits
 
@@ -34,7 +34,7 @@ SETTINGS = settings(
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")
-    limits = HttpLimits(request_timeout_s=2.0, max_body_bytes=100_000, max_head_bytes=8_192)
+    limits = HttpLimits(max_body_bytes=100_000, max_head_bytes=8_192)
     running = RunningNode(folder / "node", http=limits)
     running.publish(
         document(1, sum=endpoint(summing(folder / "sum", 100.0)), pair=endpoint(two_inputs(folder / "pair")))
@@ -47,7 +47,7 @@ def node(tmp_path_factory):
 
 def refuses_or_answers_right(node, data):
     """Send bytes, close the sending side, and judge everything that comes back."""
-    with socket.create_connection(("127.0.0.1", node.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", node.port), LIMIT_S) as client:
         try:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
@@ -93,7 +93,7 @@ def test_noise(node, data):
 def test_how_the_bytes_are_cut_changes_nothing(node, cuts):
     whole = REQUEST + CHUNKED
     edges = [0, *sorted(cuts), len(whole)]
-    with socket.create_connection(("127.0.0.1", node.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", node.port), LIMIT_S) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start, end in itertools.pairwise(edges):
             client.sendall(whole[start:end])
@@ -122,7 +122,7 @@ SIZES = st.sampled_from([8, 0, 1, 4, 7, 9, 16, 2**31, 2**62, -1, -8, 10**30])
 @SETTINGS
 @given(length=st.none() | st.integers(0, 400), first=SIZES, second=SIZES)
 def test_binary_sizes_that_lie(node, length, first, second):
-    with socket.create_connection(("127.0.0.1", node.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", node.port), LIMIT_S) as client:
         client.sendall(binary_request(length, first, second))
         client.shutdown(socket.SHUT_WR)
         ((status, _, body),) = replies(read_to_end(client))

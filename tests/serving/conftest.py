@@ -90,8 +90,19 @@ def all_routes(summing_1, summing_2, people, pair, identities, folder):
 @pytest.fixture(scope="session")
 def node(tmp_path_factory, all_routes):
     """One event loop that serves every inline bundle."""
-    running = RunningNode(tmp_path_factory.mktemp("node"), http=quick_limits())
+    running = RunningNode(tmp_path_factory.mktemp("node"), http=HttpLimits(max_body_bytes=1_000_000))
     running.publish(all_routes)
+    running.start()
+    yield running
+    assert running.stop() == 0
+    assert not running.events("internal-error")
+
+
+@pytest.fixture(scope="session")
+def impatient(tmp_path_factory, summing_1, identities):
+    """A node that allows 1 s for a request and 3 s of idleness: too short for clients that only happen to be slow."""
+    running = RunningNode(tmp_path_factory.mktemp("impatient"), http=HttpLimits(request_timeout_s=1, idle_timeout_s=3))
+    running.publish(document(1, sum=endpoint(summing_1), same=endpoint(identities["FP64"])))
     running.start()
     yield running
     assert running.stop() == 0
@@ -114,7 +125,3 @@ def door(request):
     """Each door in its turn."""
     found = request.getfixturevalue(request.param)
     return NodeDoor(found) if request.param == "node" else found
-
-
-def quick_limits():
-    return HttpLimits(request_timeout_s=1.0, idle_timeout_s=3.0, max_body_bytes=1_000_000)
