@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from verification.checks import CHECKS
 from verification.checks.size import weigh
 from verification.finding import Check, Finding, Record, at_most, percentile, unmeasured
+from verification.measuring import record_of
 from verification.page import page, said
 from verification.programs import all_passed, failures, tally
-from verification.store import answers, code_identity, kept, save
+from verification.store import answers, code_identity, forget, kept, save
 
 MACHINE = {"cpu": "a processor", "cores": 2, "memory_gib": 4.0, "kernel": "6", "python": "3.11.7"}
 MET = Finding("speed", ">= 2 x", {"ratio": 2.5}, True, "make verify WHAT=a", "measured so")
@@ -100,6 +101,25 @@ def test_a_record_comes_back_as_it_was_kept(tmp_path):
 )
 def test_only_a_whole_measurement_of_the_same_code_is_enough(found, code, short, enough):
     assert answers(found, code, short) is enough
+
+
+def test_what_is_known_is_not_measured_again(tmp_path):
+    measured = []
+
+    def measure():
+        measured.append(MET)
+        return [MET]
+
+    first = record_of("a", "abc", False, measure, tmp_path)
+    assert record_of("a", "abc", False, measure, tmp_path) == first
+    assert len(measured) == 1
+    for name, code in (("b", "abc"), ("a", "abd")):
+        record_of(name, code, False, measure, tmp_path)
+    assert len(measured) == 3
+    forget("a", tmp_path)
+    forget("never measured", tmp_path)
+    assert kept("a", tmp_path) is None
+    assert kept("b", tmp_path).findings == [MET]
 
 
 def test_without_git_code_has_no_identity(tmp_path):

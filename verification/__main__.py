@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from verification.checks import CHECKS
-from verification.finding import CannotMeasureError, Check, Finding, Record, unmeasured
-from verification.machine import machine
+from verification.finding import CannotMeasureError, Check, Finding, unmeasured
+from verification.measuring import record_of
 from verification.page import page, said, verdict
-from verification.store import FOLDER, ROOT, answers, code_identity, kept, save
+from verification.store import FOLDER, ROOT, answers, code_identity, forget, kept
 
 PAGE = ROOT / "docs" / "verification.md"
 
@@ -45,18 +43,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _measure_unless_known(check: Check, short: bool, again: bool) -> None:
     code = code_identity()
-    if not again and answers(kept(check.name), code, short):
+    if again:
+        forget(check.name)
+    elif answers(kept(check.name), code, short):
         _say(f"{check.name}: measured on {code} already")
         return
     _say(f"{check.name}: {check.what}")
-    load_average, began = os.getloadavg()[0], time.monotonic()
-    findings = _findings(check, short)
-    seconds = time.monotonic() - began
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    save(Record(check.name, code, when, round(seconds, 1), short, load_average, machine(), findings))
-    for finding in findings:
+    record = record_of(check.name, code, short, lambda: _findings(check, short))
+    for finding in record.findings:
         _say(f"  {verdict(finding).strip('*'):12} {finding.name}: {said(finding.measured) or finding.note}")
-    _say(f"  {seconds:.0f} s")
+    _say(f"  {record.seconds:.0f} s")
 
 
 def _findings(check: Check, short: bool) -> list[Finding]:

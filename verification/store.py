@@ -47,6 +47,11 @@ def kept(check: str, folder: Path = FOLDER) -> Record | None:
         return None
 
 
+def forget(check: str, folder: Path = FOLDER) -> None:
+    """Remove the check's record, if there is one."""
+    (folder / f"{check}.json").unlink(missing_ok=True)
+
+
 def answers(record: Record | None, code: str, short: bool) -> bool:
     """Whether a record makes measuring again unnecessary: same code, all measured, and not shorter than asked for."""
     return record is not None and bool(code) and record.code == code and record.complete and (short or not record.short)
