@@ -11,6 +11,7 @@ import zipfile
 
 import pytest
 
+from penstock.bundle import archive
 from penstock.bundle.archive import MAX_FILES, extract_archive
 from penstock.bundle.bundle import open_bundle
 from penstock.core.errors import InvalidInput, PenstockError, Refused
@@ -111,6 +112,13 @@ def test_too_many_members(tmp_path):
     file = _archive(tmp_path / "b.penstock", [(f"f{number}", b"") for number in range(MAX_FILES + 1)])
     with pytest.raises(Refused):
         extract_archive(file, tmp_path / "into")
+
+
+def test_more_bytes_than_a_bundle_may_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_BYTES", 10)
+    extract_archive(_archive(tmp_path / "a.penstock", [("a", b"x" * 10)]), tmp_path / "whole")
+    with pytest.raises(Refused, match="unsafe-archive"):
+        extract_archive(_archive(tmp_path / "b.penstock", [("a", b"x" * 6), ("b", b"x" * 5)]), tmp_path / "into")
 
 
 def test_overlapping_members_of_a_quoted_bomb(tmp_path):

@@ -1,6 +1,9 @@
 """Sealing, verifying, saving and opening, with every way in which a bundle may be wrong."""
 
 import os
+import subprocess
+import sys
+import time
 
 import msgspec
 import pytest
@@ -122,6 +125,25 @@ def test_a_truncated_archive_is_damaged(sealed, cut, tmp_path):
     with pytest.raises(InvalidInput) as failure:
         open_bundle(path, tmp_path / "cache")
     assert failure.value.code == "damaged-bundle"
+
+
+def test_a_writer_that_is_killed_leaves_no_archive(sealed, tmp_path):
+    # A pipe that nobody writes to holds the writer in the middle of the archive, so that it is surely killed there.
+    (sealed.directory / "served/model.onnx").unlink()
+    os.mkfifo(sealed.directory / "served/model.onnx")
+    out = tmp_path / "out" / "m.penstock"
+    out.parent.mkdir()
+    code = "import sys; from pathlib import Path; from penstock.bundle.archive import write_archive; "
+    code += "write_archive(Path(sys.argv[1]), sys.argv[3:], Path(sys.argv[2]))"
+    names = ["golden.bin", "served/model.onnx"]
+    writer = subprocess.Popen([sys.executable, "-c", code, sealed.directory, out, *names])
+    end = time.monotonic() + 30
+    while not any(out.parent.iterdir()):
+        assert time.monotonic() < end and writer.poll() is None
+        time.sleep(0.01)
+    writer.kill()
+    writer.wait()
+    assert not out.exists()
 
 
 def test_what_is_not_there_or_no_bundle(tmp_path):

@@ -10,7 +10,7 @@ from penstock.bundle.manifest import Artifact, Batching, Evidence, Golden, Manif
 from penstock.core.signature import Field, Signature
 from penstock.core.tensors import DTYPES
 from penstock.runtime import golden
-from penstock.runtime.environment import lock_current
+from penstock.runtime.environment import _locked, lock_current
 
 ELEMENTS = {
     "BOOL": TensorProto.BOOL, "BYTES": TensorProto.STRING,
@@ -20,10 +20,14 @@ ELEMENTS = {
 ROWS = 4
 
 
-def seal_bundle(directory, signature, artifact, inputs, outputs, *, name="model", batched=True, deterministic=True):
+def seal_bundle(
+    directory, signature, artifact, inputs, outputs, *, name="model", batched=True, deterministic=True, pins=""
+):
     """Seal `directory`, which already holds the model's files, with one golden call."""
     golden.write(directory / "golden.bin", [golden.GoldenCall(inputs, outputs)])
     requirements, environment = lock_current(["numpy"])
+    if pins:
+        requirements, environment = _locked([*requirements.splitlines(), *pins.splitlines()], wheels="")
     (directory / "requirements.txt").write_text(requirements)
     rows = len(next(iter(inputs.values()))) if signature.batched else 0
     draft = Manifest(
@@ -136,8 +140,8 @@ def two_inputs(directory):
     return onnx_bundle(directory, signature, nodes, inputs)
 
 
-def python_bundle(directory, source, *, outputs=None, deterministic=True):
-    """A Python class `Model`; its golden rows expect `outputs`, by default the sum of each row."""
+def python_bundle(directory, source, *, outputs=None, deterministic=True, pins=""):
+    """A Python class `Model`; its golden rows expect `outputs`, by default each row's sum. `pins` join its lock."""
     directory.mkdir(parents=True)
     (directory / "model.py").write_text(source)
     signature = Signature(
@@ -148,4 +152,4 @@ def python_bundle(directory, source, *, outputs=None, deterministic=True):
     inputs = {"x": some("FP32", (ROWS, 4))}
     expected = {"predictions": inputs["x"].sum(axis=1).astype(np.float64)} if outputs is None else outputs
     artifact = Artifact(path="model.py", runtime="python", serialization="source", entry="Model")
-    return seal_bundle(directory, signature, artifact, inputs, expected, deterministic=deterministic)
+    return seal_bundle(directory, signature, artifact, inputs, expected, deterministic=deterministic, pins=pins)

@@ -151,6 +151,24 @@ def test_a_bad_version_keeps_the_old_one_and_says_why(make_node, summing_1, summ
     assert value(node) == (210.0, "model/4")
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_environment_that_is_not_here_is_never_built_by_a_node(make_node, summing_1, folder, processes):
+    bundle = python_bundle(folder / f"foreign-{processes}", SOURCE, pins="no-such-model==1.0\n")
+    node = make_node(processes=processes)
+    node.publish(document(1, sum=only(summing_1, 1)))
+    node.start()
+    for generation in (2, 3):
+        node.publish(document(generation, sum=only(bundle, generation), new=only(bundle, generation)))
+        line = node.until_event("load-refused", endpoint="new", code="environment-missing")
+        assert "no-such-model==1.0" in line["reason"]
+        until(lambda: node.try_status("/v2/models/new/ready") == 503)
+        assert value(node) == (110.0, "model/1")
+        assert node.stop() == 0
+        node.start(wait="live")
+        until(lambda: node.try_status("/v2/models/sum/ready") == 200)
+    assert not (node.settings.home / "envs").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
