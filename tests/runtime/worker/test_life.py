@@ -81,9 +81,9 @@ def test_two_loops_find_a_worker_each(run, served, hostile, lines, tmp_path):
                 of_process.setdefault(process, []).append(loop)
             one, other = max(of_process.values(), key=len)[:2]
             found = turn = 0
-            # Without end where they never find them: the limit of `run` is the only one.
             while found < 3:
                 turn += 1
+                assert turn < 50, "they keep to the same worker"
                 running = len(waiting(lines))
                 slow = it.call(parameters={"harm": "wait", "until": str(tmp_path / str(turn))}, runner=one)
                 await it.until(lambda running=running: len(waiting(lines)) > running)
