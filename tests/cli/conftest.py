@@ -32,7 +32,7 @@ def run(environ, tmp_path):
 
     def run_once(*arguments, code=0):
         done = subprocess.run(
-            ["penstock", *map(str, arguments)], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60
+            ["penstock", *map(str, arguments)], cwd=tmp_path, env=environ, capture_output=True, text=True
         )
         assert "Traceback" not in done.stderr
         assert done.returncode == code, done.stderr
