@@ -16,6 +16,7 @@ from penstock.core.errors import (
     TooLarge,
     Unavailable,
     Unsupported,
+    UnsupportedMedia,
 )
 from penstock.sdk.messages import Incoming, Lost
 
@@ -26,6 +27,7 @@ _KINDS: dict[int, type[PenstockError]] = {
     404: NotFound,
     409: Conflict,
     413: TooLarge,
+    415: UnsupportedMedia,
     429: Overloaded,
     431: TooLarge,
     500: ModelFailed,
