@@ -340,7 +340,7 @@ def test_a_client_that_does_not_read_is_let_go(impatient):
         until(is_gone, what="the end of the connection")
 
 
-def test_a_client_that_asks_once_and_does_not_read_is_let_go(node):
+def test_a_client_that_asks_once_and_does_not_read_is_let_go(impatient):
     # Nothing of a next request is there, so that only what was not read can be why. In: 1 MB; out: three.
     raw = to_bytes(np.full((60_000, 2), -1.2345678901234567e-123))
     tensor = {"name": "x", "shape": [60_000, 2], "datatype": "FP64", "parameters": {"binary_data_size": len(raw)}}
@@ -348,12 +348,12 @@ def test_a_client_that_asks_once_and_does_not_read_is_let_go(node):
     length = b"inference-header-content-length: %d\r\n" % len(head)
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect(("127.0.0.1", node.port))
-        client.sendall(post(b"/v2/models/same-FP64/infer", head + raw, length))
+        client.connect(("127.0.0.1", impatient.port))
+        client.sendall(post(b"/v2/models/same/infer", head + raw, length))
 
         def is_held():
             # Asked of the node: its end of the connection cannot be told to a client that takes no bytes.
-            held = psutil.Process(node.process.pid).net_connections("tcp")
+            held = psutil.Process(impatient.process.pid).net_connections("tcp")
             return any(one.raddr and one.raddr.port == client.getsockname()[1] for one in held)
 
         until(is_held)
