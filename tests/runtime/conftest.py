@@ -89,6 +89,10 @@ class Model:
         if harm == "spin":
             while True:
                 pass
+        if harm == "deaf":
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            while True:
+                pass
         if harm == "hold the lock":
             ctypes.PyDLL(None).sleep(1000)
         if harm == "segfault":

@@ -82,6 +82,17 @@ def test_a_hung_process_is_ended_after_its_deadline(with_workers, hostile, lines
     with_workers(hostile, body, workers=2)
 
 
+def test_a_hung_process_that_does_not_hear_the_alarm_is_ended_as_well(with_workers, hostile, lines):
+    async def body(it):
+        hung = await it.call(parameters={"harm": "deaf"}, deadline_s=0.3)
+        assert isinstance(hung, DeadlineExceeded)
+        await it.until(lambda: it.pool.restarts == 1 and it.runner.slots == 1)
+        np.testing.assert_array_equal((await it.call())["predictions"], SUMS)
+        assert any("past its deadline" in line.get("text", "") for line in lines)
+
+    with_workers(hostile, body)
+
+
 def test_a_call_without_a_deadline_has_the_pools_limit(with_workers, hostile):
     async def body(it):
         error = await it.call(parameters={"harm": "spin"}, deadline_s=None)

@@ -7,6 +7,8 @@ import selectors
 import signal
 import socket
 import sys
+import threading
+import time
 from collections import deque
 
 from penstock.core.clock import monotonic
@@ -16,6 +18,7 @@ from penstock.runtime.model import Model
 from penstock.runtime.worker.wire import Messages, Order, fault_of, message
 
 _READ_BYTES = 1 << 18
+_WATCH_S = 0.25
 
 
 class Connection:
@@ -41,6 +44,7 @@ class Server:
         self._order = order
         self._connections: set[Connection] = set()
         self._turns: deque[Connection] = deque()
+        self._end_at: float | None = None
         self._told_to_stop = False
         self._stop_at: float | None = None
         self._selector = selectors.DefaultSelector()
@@ -53,6 +57,7 @@ class Server:
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._stop)
+        threading.Thread(target=self._watch, daemon=True).start()
         self._selector.register(woken, selectors.EVENT_READ, lambda mask: woken.recv(64))
         self._selector.register(self._listener, selectors.EVENT_READ, lambda mask: self._accept())
         # The parent never writes here: what becomes readable is the end of it. PR_SET_PDEATHSIG is Linux only.
@@ -69,6 +74,15 @@ class Server:
 
     def _orphaned(self) -> None:
         os._exit(0)
+
+    def _watch(self) -> None:
+        # A model may take the alarm for itself, or set it anew: then this ends the process, a moment later.
+        while True:
+            time.sleep(_WATCH_S)
+            end_at = self._end_at
+            if end_at is not None and monotonic() > end_at + _WATCH_S:
+                os.write(2, b"the model computes past its deadline and does not hear the alarm\n")
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def _stop(self, number: int, frame: object) -> None:
         # Only a note: this may run in the middle of a send, or of the model.
@@ -130,11 +144,14 @@ class Server:
             if deadline <= now:
                 raise DeadlineExceeded("deadline-exceeded", "the deadline passed while the batch waited for the model")
             # The kernel ends the process if the model does not come back, even when it holds the interpreter's lock.
-            signal.setitimer(signal.ITIMER_REAL, min(deadline - now, limit) + self._order.grace_s)
+            allowed_s = min(deadline - now, limit) + self._order.grace_s
+            self._end_at = now + allowed_s
+            signal.setitimer(signal.ITIMER_REAL, allowed_s)
             try:
                 outputs = self._model.run(inputs, meta.get("parameters"))
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
+                self._end_at = None
             return message(outputs, {"call": call, "seconds": monotonic() - now})
         except PenstockError as error:
             return message({}, {"call": call, "error": fault_of(error)})
