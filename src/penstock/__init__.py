@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         TooLarge,
         Unavailable,
         Unsupported,
+        UnsupportedMedia,
     )
     from penstock.pack import pack
     from penstock.sdk.async_client import AsyncClient
