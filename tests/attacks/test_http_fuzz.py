@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.serving.bundles import summing, two_inputs
 from tests.serving.nodes import LIMIT_S, RunningNode, document, endpoint, read_to_end, replies, summing_body
 
-from penstock.serving.http.connection import HttpLimits
+from penstock.serving.http.door import HttpLimits
 
 BODY = json.dumps({**summing_body(), "id": "i", "parameters": {"n": 1}, "outputs": [{"name": "predictions"}]}).encode()
 REQUEST = (

@@ -9,7 +9,7 @@ from tests.docs.pages import SOURCE, page
 from penstock.cli.settings import read_settings
 from penstock.core.routes import MOST_BATCH_ROWS, Cache, Limits
 from penstock.runtime.worker.policy import WorkerPolicy
-from penstock.serving.http.connection import HttpLimits
+from penstock.serving.http.door import HttpLimits
 from penstock.serving.settings import NodeSettings
 
 PAGE = "docs/reference/configuration.md"

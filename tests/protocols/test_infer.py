@@ -342,7 +342,7 @@ def test_many_shapes_do_not_fill_the_memory():
             {"inputs": [{"name": "x", "shape": [1, columns], "datatype": "FP32", "data": [0] * columns}]}, codec=codec
         )
         assert answered(call, codec, {"y": call.inputs["x"]})[0]["outputs"][0]["shape"] == [1, columns]
-    assert len(codec._openings) <= 1024
+    assert len(codec._forms) <= 1024
 
 
 @given(st.binary(max_size=200), st.none() | st.integers(0, 250))

@@ -9,7 +9,7 @@ from tests.serving.doors import AsgiDoor, NodeDoor
 from tests.serving.nodes import RunningNode, document, endpoint
 
 from penstock.core.routes import Cache
-from penstock.serving.http.connection import HttpLimits
+from penstock.serving.http.door import HttpLimits
 
 SUM = "class Model:\n    def predict(self, x):\n        return x.sum(axis=1).astype('float64')\n"
 

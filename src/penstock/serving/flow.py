@@ -13,6 +13,7 @@ from collections.abc import Coroutine
 import msgspec
 
 from penstock.core.errors import InvalidInput, PenstockError
+from penstock.protocols.encodings import refuse_encoding
 from penstock.protocols.problems import body_of, headers_of, status_of
 from penstock.runtime.batcher import Pending
 from penstock.serving.addresses import Target
@@ -50,6 +51,9 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
         arm, reason = endpoint.choose(target.version, node.draw)
         arm.in_flight += 1
         admit(arm, endpoint, deadline, request.arrived)
+        encoding = request.headers.get(b"content-encoding")
+        if encoding is not None:
+            refuse_encoding(encoding)
         codec = arm.rows if target.as_rows else arm.infer
         length = request.headers.get(b"inference-header-content-length")
         call = codec.decode(request.body, None if length is None else _json_length(length))

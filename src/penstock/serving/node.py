@@ -12,7 +12,8 @@ import sys
 
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Unavailable
-from penstock.serving.http.connection import Door
+from penstock.serving.http.connection import Connection
+from penstock.serving.http.door import Door
 from penstock.serving.log import Log
 from penstock.serving.service import Service
 from penstock.serving.settings import NodeSettings
@@ -39,7 +40,7 @@ class Node:
         self.service.on_routes = self._take_limits
         self.service.every(SWEEP_S, self.door.sweep)
         await self.service.open()
-        server = await loop.create_server(self.door.connect, sock=listen(self.settings), backlog=2048)
+        server = await loop.create_server(lambda: Connection(self.door), sock=listen(self.settings), backlog=2048)
         self.log.event("serving", address=f"http://{self.settings.host}:{self.settings.port}", pid=os.getpid())
         # What is alive now stays: the collector need not walk it again on a request's time.
         gc.collect()

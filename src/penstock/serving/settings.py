@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.runtime.worker.policy import WorkerPolicy
-from penstock.serving.http.connection import HttpLimits
+from penstock.serving.http.door import HttpLimits
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):

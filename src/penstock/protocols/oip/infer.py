@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import msgspec
 
@@ -38,7 +39,7 @@ class _Request(msgspec.Struct, gc=False):
     outputs: list[_RequestedOutput] | None = None
 
 
-_MOST_OPENINGS = 1024
+_MOST_FORMS = 1024
 _decode = msgspec.json.Decoder(_Request).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -54,7 +55,7 @@ class InferCodec:
         self._usual = usual_inputs(signature.inputs) if signature.batched else {}
         self._datatypes = {field.name: field.datatype for field in signature.outputs}
         self._text = {field.name for field in signature.outputs if field.datatype == "BYTES"}
-        self._openings: dict[tuple[str, tuple[int, ...]], bytes] = {}
+        self._forms: dict[tuple[object, ...], bytes] = {}
         self._bind = Binder(signature, text_only=text_only)
 
     def decode(self, body: bytes, header_length: int | None = None) -> Call:
@@ -165,31 +166,50 @@ class InferCodec:
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
         """The response body, and the length of its JSON part when raw tensors follow (else 0)."""
-        parts = [self._head, b',"outputs":[' if call.id is None else b',"id":%b,"outputs":[' % _encode(call.id)]
+        if call.binary:
+            return self._encode_raw(call, outputs)
+        if call.outputs:
+            outputs = {name: outputs[name] for name in call.outputs}
+        shapes = (*outputs, *[array.shape for array in outputs.values()])
+        form = self._forms.get(shapes) or self._form(shapes, outputs)
+        if self._text:
+            values = [_encode(self._values(name, array)) for name, array in outputs.items()]
+        else:
+            values = [_encode(json_values(array)) for array in outputs.values()]
+        return form % (b"" if call.id is None else b',"id":%b' % _encode(call.id), *values), 0
+
+    def _form(self, key: tuple[object, ...], outputs: Tensors) -> bytes:
+        """A response but for its id and values. It is the same for most answers, so it is kept; shapes are bounded."""
+        if len(self._forms) >= _MOST_FORMS:
+            self._forms.clear()
+        openings = [self._opening(name, array).replace(b"%", b"%%") for name, array in outputs.items()]
+        form = b'%b%%b,"outputs":[' % self._head.replace(b"%", b"%%")
+        form += b",".join([opening + b'"data":%b}' for opening in openings]) + b"]}"
+        self._forms[key] = form
+        return form
+
+    def _encode_raw(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
+        """A response with some of its outputs, or all, as raw bytes behind the JSON."""
+        parts: list[bytes] = []
         blocks: list[bytes] = []
         for name in call.outputs or outputs:
             array = outputs[name]
-            parts.append(self._openings.get((name, array.shape)) or self._opening(name, array.shape))
-            if call.binary and (call.binary is True or name in call.binary):
+            opening = self._opening(name, array)
+            if call.binary is True or (call.binary and name in call.binary):
                 blocks.append(to_bytes(array))
-                parts.append(b'"parameters":{"binary_data_size":%d}},' % len(blocks[-1]))
+                parts.append(b'%b"parameters":{"binary_data_size":%d}}' % (opening, len(blocks[-1])))
             else:
-                parts.append(
-                    b'"data":%b},' % _encode(json_values(array) if name not in self._text else text_values(name, array))
-                )
-        # The last output's comma goes: a signature has at least one output.
-        parts[-1] = parts[-1][:-1]
-        parts.append(b"]}")
-        head = b"".join(parts)
-        return (b"".join((head, *blocks)), len(head)) if blocks else (head, 0)
+                parts.append(b'%b"data":%b}' % (opening, _encode(self._values(name, array))))
+        given = b"" if call.id is None else b',"id":%b' % _encode(call.id)
+        head = b'%b%b,"outputs":[%b]}' % (self._head, given, b",".join(parts))
+        return b"".join((head, *blocks)), len(head) if blocks else 0
 
-    def _opening(self, name: str, shape: tuple[int, ...]) -> bytes:
-        """The text before an output's values. It is the same for most answers, so it is kept; shapes are bounded."""
-        if len(self._openings) >= _MOST_OPENINGS:
-            self._openings.clear()
-        opening = _encode({"name": name, "datatype": self._datatypes[name], "shape": shape})[:-1] + b","
-        self._openings[name, shape] = opening
-        return opening
+    def _values(self, name: str, array: Array) -> list[Any]:
+        return text_values(name, array) if name in self._text else json_values(array)
+
+    def _opening(self, name: str, array: Array) -> bytes:
+        """The text before an output's values."""
+        return _encode({"name": name, "datatype": self._datatypes[name], "shape": array.shape})[:-1] + b","
 
 
 def _read(body: bytes) -> _Request:

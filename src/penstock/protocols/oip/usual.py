@@ -18,7 +18,6 @@ from penstock.core.tensors import DTYPES, Array
 from penstock.protocols.oip.json_data import LARGE_BYTES, buffer_of
 
 _parse: Any = simdjson.Parser().parse
-_vdot: Any = np.vdot
 
 
 class UsualInput:
@@ -44,9 +43,10 @@ class UsualInput:
         # A shape without dimensions passes the comparison above when the rest of the field's is empty, too.
         if not len(flat) or not shape or len(flat) != shape[0] * self._size:
             return None
-        array = (flat if self._exact else flat.astype(self._dtype)).reshape(shape)
+        if not self._exact:
+            flat = flat.astype(self._dtype)
         # The sum of squares is finite unless a value is not, or it overflows: one cheap pass decides almost always.
-        return array if not self._floats or isfinite(_vdot(array, array)) else None
+        return flat.reshape(shape) if not self._floats or isfinite(flat.dot(flat)) else None
 
 
 def usual_inputs(fields: Sequence[Field]) -> dict[str, UsualInput]:

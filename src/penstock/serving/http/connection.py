@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, cast
 
 import httptools
 import msgspec
 
-from penstock.core.clock import Clock
 from penstock.core.errors import InvalidInput, PenstockError, TooLarge, Unavailable
 from penstock.protocols.problems import body_of, headers_of, status_of
+from penstock.serving.http.door import Door
+from penstock.serving.http.heads import Head
 from penstock.serving.http.message import JSON, Reply, Request, render
 
-Answer = Callable[[Request], Reply | Coroutine[Any, None, Reply]]
 _encode = msgspec.json.Encoder().encode
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -30,57 +30,6 @@ _STATUS = {"head-too-large": 431, "request-timeout": 408}
 _LINGER_S = 5.0
 # A chunk that carries one byte takes six.
 _MOST_OVERHEAD = 8
-
-
-class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one client may do. Sizes in bytes, times in seconds.
-
-    `max_head_bytes` is counted from the second read of a request on: the first one is up to 256 KiB.
-    """
-
-    max_head_bytes: int = 32 * 2**10
-    max_body_bytes: int = 64 * 2**20
-    request_timeout_s: float = 30
-    idle_timeout_s: float = 120
-    max_pipelined: int = 64
-    max_connections: int = 8192
-
-
-class Door:
-    """What all connections of one process share: the flow, the limits, the clock, and the set of them."""
-
-    def __init__(self, answer: Answer, limits: HttpLimits, clock: Clock, body_limit: Callable[[bytes], int]) -> None:
-        self.answer = answer
-        self.limits = limits
-        self.clock = clock
-        self.body_limit = body_limit
-        self.smallest_body_limit = 0
-        self.connections: set[Connection] = set()
-        self.draining = False
-        self.emptied = asyncio.Event()
-
-    def connect(self) -> Connection:
-        """A protocol instance for a new connection (the factory for `loop.create_server`)."""
-        return Connection(self)
-
-    def sweep(self) -> None:
-        """Close what is too slow or idle; called every second or so. One timer for all costs nothing per request."""
-        now = self.clock()
-        for connection in list(self.connections):
-            connection.check(now)
-
-    def drain(self) -> None:
-        """Close idle connections now and every other one after its last reply."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
-        self.left(None)
-
-    def left(self, connection: Connection | None) -> None:
-        """A connection is gone; the last one to go while draining sets `emptied`."""
-        self.connections.discard(connection)
-        if self.draining and not self.connections:
-            self.emptied.set()
 
 
 class _Exchange(msgspec.Struct, gc=False, eq=False):
@@ -106,20 +55,26 @@ class _Exchange(msgspec.Struct, gc=False, eq=False):
 
 
 class Connection(asyncio.Protocol):
-    """See the module. `_since` is when the state the client is in began: idle, or sending a request."""
+    """See the module. `_since` is when the state the client is in began: idle, or sending a request.
+
+    `_between`: the parser has seen whole requests only and will take another one.
+    """
 
     # fmt: off
     __slots__ = (
-        "_body", "_body_size", "_closing", "_door", "_eof", "_fresh", "_headers", "_max_body", "_owed", "_parser",
-        "_paused", "_received", "_receiving", "_refused", "_since", "_stopped", "_transport", "_url",
+        "_between", "_body", "_body_size", "_closing", "_door", "_eof", "_fresh", "_head", "_headers", "_max_body",
+        "_owed", "_parser", "_paused", "_received", "_receiving", "_refused", "_since", "_stopped", "_transport",
+        "_url",
     )
     # fmt: on
 
     def __init__(self, door: Door) -> None:
         self._door = door
         self._owed: deque[_Exchange] = deque()
+        self._between = True
         self._receiving = False
         self._fresh = False
+        self._head: Head | None = None
         self._closing = False
         self._eof = False
         self._paused = False
@@ -154,9 +109,24 @@ class Connection(asyncio.Protocol):
         self._door.left(self)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, which calls the `on_` methods below."""
+        """Take one whole request with a known head at once; feed anything else to the parser."""
         if self._closing:
             return
+        between = self._between
+        if between:
+            known = self._door.heads.split(data)
+            if known is not None and known[0].length <= self._door.smallest_body_limit:
+                self._take(*known, close=self._door.draining)
+                if len(self._owed) >= self._door.limits.max_pipelined:
+                    self._stop_reading()
+                return
+        self._head = None
+        self._parse(data)
+        if between and self._between and self._head is not None:
+            self._door.heads.keep(data, self._head)
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser, which calls the `on_` methods below."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -220,13 +190,15 @@ class Connection(asyncio.Protocol):
 
     # ---- the parser's side
 
+    def on_message_begin(self) -> None:
+        """A request has begun."""
+        self._between = False
+        self._receiving = self._fresh = True
+        self._since = self._door.clock()
+
     def on_url(self, url: bytes) -> None:
-        """Part of the request's target: a request has begun."""
+        """Part of the request's target."""
         self._url += url
-        # Not at each part: a client that sends its URL byte by byte would have all the time it wants.
-        if not self._receiving:
-            self._receiving = self._fresh = True
-            self._since = self._door.clock()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; a chunked body's trailer must not pass for one."""
@@ -260,24 +232,29 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole: hand it to the flow."""
+        """The request is whole."""
+        parser = self._parser
         self._receiving = False
-        door, parser = self._door, self._parser
-        exchange = _Exchange(self, door.draining or not parser.should_keep_alive())
-        self._owed.append(exchange)
+        self._between = parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        request = Request(parser.get_method(), self._url, self._headers, body, door.clock())
+        head = self._head = Head(parser.get_method(), self._url, self._headers, len(body))
         self._reset()
-        found = door.answer(request)
-        if isinstance(found, Reply):
-            if request.method == b"HEAD":
-                exchange.data = render(found, exchange.close)[: -len(found.body)]
-                self._send_if_first()
-            else:
-                self.reply(exchange, found)
-        else:
+        self._take(head, body, close=self._door.draining or not self._between)
+
+    def _take(self, head: Head, body: bytes, *, close: bool) -> None:
+        """Hand a whole request to the flow."""
+        door = self._door
+        exchange = _Exchange(self, close)
+        self._owed.append(exchange)
+        found = door.answer(Request(head.method, head.url, head.headers, body, door.clock()))
+        if not isinstance(found, Reply):
             exchange.coroutine = found
             exchange.step()
+        elif head.method == b"HEAD":
+            exchange.data = render(found, exchange.close)[: -len(found.body)]
+            self._send_if_first()
+        else:
+            self.reply(exchange, found)
 
     def _too_large(self) -> TooLarge:
         return TooLarge("body-too-large", f"the body is larger than the {self._max_body} bytes this endpoint takes")
@@ -332,11 +309,13 @@ class Connection(asyncio.Protocol):
         if self._closing or self._refused is not None:
             return
         self._refused = error
+        self._between = False
         self._stop_reading()
         if not self._owed:
             self._refuse()
 
     def _end_after_replies(self) -> None:
+        self._between = False
         self._stop_reading()
         if self._owed:
             self._owed[-1].close = True

@@ -1,0 +1,76 @@
+"""What all connections of one process share: the flow behind them, the limits before them, and the set of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import msgspec
+
+from penstock.core.clock import Clock
+from penstock.serving.http.heads import Heads
+from penstock.serving.http.message import Reply, Request
+
+Answer = Callable[[Request], Reply | Coroutine[Any, None, Reply]]
+
+
+class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client may do. Sizes in bytes, times in seconds.
+
+    `max_head_bytes` is counted from the second read of a request on: the first one is up to 256 KiB.
+    """
+
+    max_head_bytes: int = 32 * 2**10
+    max_body_bytes: int = 64 * 2**20
+    request_timeout_s: float = 30
+    idle_timeout_s: float = 120
+    max_pipelined: int = 64
+    max_connections: int = 8192
+
+
+class Guest(Protocol):
+    """A connection, as the door sees it."""
+
+    def check(self, now: float) -> None:
+        """Close the connection when its client is too slow, or idle for too long."""
+
+    def drain(self) -> None:
+        """Close now if nothing is owed, else after the last reply."""
+
+
+class Door:
+    """See the module. `body_limit` tells the largest body of a URL, `smallest_body_limit` one that fits all URLs."""
+
+    def __init__(self, answer: Answer, limits: HttpLimits, clock: Clock, body_limit: Callable[[bytes], int]) -> None:
+        self.answer = answer
+        self.limits = limits
+        self.clock = clock
+        self.body_limit = body_limit
+        self.smallest_body_limit = 0
+        self.heads = Heads()
+        self.connections: set[Guest] = set()
+        self.draining = False
+        self.emptied = asyncio.Event()
+
+    def sweep(self) -> None:
+        """Close what is too slow or idle; called every second or so. One timer for all costs nothing per request."""
+        now = self.clock()
+        for connection in list(self.connections):
+            connection.check(now)
+
+    def drain(self) -> None:
+        """Close idle connections now and every other one after its last reply."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+        self._look()
+
+    def left(self, connection: Guest) -> None:
+        """A connection is gone; the last one to go while draining sets `emptied`."""
+        self.connections.discard(connection)
+        self._look()
+
+    def _look(self) -> None:
+        if self.draining and not self.connections:
+            self.emptied.set()
