@@ -9,7 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.core.routes import Arm, Cache, Endpoint, Limits, RouteDocument, read_routes
+from penstock.core.routes import (
+    Access,
+    Arm,
+    Cache,
+    Endpoint,
+    KeyEntry,
+    Limits,
+    Recording,
+    RouteDocument,
+    read_routes,
+)
 
 FORMATS = Path(__file__).parents[2] / "docs" / "formats"
 
@@ -29,7 +39,7 @@ def test_the_published_schema_is_the_types():
 
 def test_every_field_is_described():
     text = (FORMATS / "routes.md").read_text()
-    for kind in (RouteDocument, Endpoint, Arm, Limits, Cache):
+    for kind in (RouteDocument, Endpoint, Arm, Limits, Cache, Recording, Access, KeyEntry):
         for name in kind.__struct_fields__:
             assert re.search(rf"[`\".]{name}[`\"]", text), name
 

@@ -50,6 +50,17 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_
     weight: int
 
 
+class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What of an endpoint's calls goes to the prediction log.
+
+    `sample` is the share of calls, 0 to 1. `fields` overrides, by input or output name, what the signature says:
+    sensitive ones are hashed, the others kept.
+    """
+
+    sample: float = 1.0
+    fields: dict[str, Literal["keep", "drop", "hash"]] = {}
+
+
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A stable address and the arms that share its traffic."""
 
@@ -57,14 +68,39 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     limits: Limits = Limits()
     isolation: Literal["auto", "inline", "process"] = "auto"
     cache: Cache | None = None
+    recording: Recording = Recording()
 
 
-class RouteDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything control tells a node. `generation` only grows; a document with an older one is ignored."""
+class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An API key as nodes know it: enough to check it, nothing to use it.
+
+    `digest` is the SHA-256 of the whole key, `subject` who holds it. `endpoints` are those it may call (None: all);
+    `expires_at` is in seconds since 1970; `rate_per_s` are calls per second, on each node.
+    """
+
+    digest: str
+    subject: str
+    endpoints: tuple[str, ...] | None = None
+    expires_at: float | None = None
+    rate_per_s: float | None = None
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may call: the keys by their id (the part of a key that is no secret)."""
+
+    keys: dict[str, KeyEntry]
+
+
+class RouteDocument(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Everything control tells a node. `generation` only grows; a document with an older one is ignored.
+
+    Without `access` everybody who reaches the node may call.
+    """
 
     format: int
     generation: int
     endpoints: dict[str, Endpoint]
+    access: Access | None = None
 
     def digest(self) -> str:
         """The digest of the canonical JSON, which tells two documents of one generation apart."""
@@ -98,6 +134,8 @@ def read_routes(data: bytes) -> RouteDocument:
     refuse_duplicate_keys(data, "invalid-routes", "route document: ")
     for name, endpoint in document.endpoints.items():
         _check_endpoint(name, endpoint)
+    for key_id, entry in (document.access.keys if document.access is not None else {}).items():
+        _check_key(key_id, entry)
     return document
 
 
@@ -120,9 +158,17 @@ def _check_endpoint(name: str, endpoint: Endpoint) -> None:
     limits = endpoint.limits
     if min(limits.deadline_ms, limits.max_wait_ms, limits.max_body_bytes, limits.max_batch_rows) <= 0:
         raise InvalidInput("invalid-routes", f"endpoint {name!r}: every limit must be greater than 0")
+    if not 0 <= endpoint.recording.sample <= 1:
+        raise InvalidInput("invalid-routes", f"endpoint {name!r}: recording.sample is not between 0 and 1")
     # A batch of that size is run when the version is loaded: a slip of the finger must not take all memory.
     if limits.max_batch_rows > MOST_BATCH_ROWS:
         raise InvalidInput("invalid-routes", f"endpoint {name!r}: max_batch_rows is more than {MOST_BATCH_ROWS}")
+
+
+def _check_key(key_id: str, entry: KeyEntry) -> None:
+    check_name(key_id, "key")
+    if not _DIGEST.fullmatch(entry.digest) or (entry.rate_per_s is not None and not entry.rate_per_s > 0):
+        raise InvalidInput("invalid-routes", f"key {key_id!r} needs a sha256: digest, and a rate above 0 if it has one")
 
 
 def _check_arm(endpoint: str, arm: Arm) -> None:

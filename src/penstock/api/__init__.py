@@ -1,0 +1,1 @@
+"""The control plane's REST API: doors only, no rules."""

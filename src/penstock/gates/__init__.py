@@ -1,0 +1,1 @@
+"""Checks before traffic; each ends in a verdict with evidence."""

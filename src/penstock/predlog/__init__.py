@@ -1,0 +1,1 @@
+"""The prediction log: segments, reading, outcomes, retention."""

@@ -1,0 +1,1 @@
+"""Identities, keys, tokens, permissions, redaction."""
