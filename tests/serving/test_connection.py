@@ -357,7 +357,7 @@ def test_a_client_that_asks_once_and_does_not_read_is_let_go(impatient):
             return any(one.raddr and one.raddr.port == client.getsockname()[1] for one in held)
 
         until(is_held)
-        until(lambda: not is_held(), 20, "the end of the connection")
+        until(lambda: not is_held(), what="the end of the connection")
 
 
 def test_a_vanished_client_harms_nobody(node):
