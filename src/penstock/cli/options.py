@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from penstock.cli.option_groups import OptionGroup
 from penstock.cli.settings import Settings, read_settings
+from penstock.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from penstock.serving.settings import Following
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Home = Annotated[Path | None, typer.Option(help="Where state is kept (default: $PENSTOCK_HOME or ~/.penstock).")]
@@ -66,3 +71,34 @@ class Serving(OptionGroup, frozen=True):
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
     ] = False
+
+
+class Control(OptionGroup, frozen=True):
+    """Which control a node follows."""
+
+    control: Annotated[str, typer.Option(metavar="URL", help="The control to follow, instead of a file.")] = ""
+    key_file: Annotated[Path | None, typer.Option(help="The file with the node's key for control.")] = None
+    advertise: Annotated[
+        str, typer.Option(metavar="URL", help="Where others reach this node, if not where it listens.")
+    ] = ""
+    ca_file: Annotated[Path | None, typer.Option(help="The authority that control's certificate must be from.")] = None
+    cert_file: Annotated[Path | None, typer.Option(help="The node's own certificate, for mutual TLS.")] = None
+    cert_key_file: Annotated[Path | None, typer.Option(help="The private key of that certificate.")] = None
+
+    def following(self) -> Following | None:
+        """The settings of a node that follows; raises InvalidInput (`invalid-control`) for what is no address."""
+        if not self.control:
+            return None
+        from penstock.serving.settings import Following
+
+        parts = urlsplit(self.control)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+            raise InvalidInput(
+                "invalid-control", f"{self.control!r} is no address of control", hint="write http://127.0.0.1:8700"
+            )
+        # Absolute: the node's processes may stand elsewhere.
+        files = {name: path.absolute() for name in _FILES if (path := getattr(self, name)) is not None}
+        return Following(control=self.control, advertise=self.advertise, **files)
+
+
+_FILES = ("key_file", "ca_file", "cert_file", "cert_key_file")

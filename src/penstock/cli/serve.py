@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from penstock.cli.option_groups import spread
-from penstock.cli.options import Home, Place, Serving
+from penstock.cli.options import Control, Home, Place, Serving
 from penstock.cli.registry import open_registry
 from penstock.cli.settings import Settings, ensure_home
 from penstock.core.digest import canonical_json
@@ -23,6 +23,7 @@ from penstock.core.routes import FORMAT, TOTAL_WEIGHT, Arm, Cache, Endpoint, Rou
 
 if TYPE_CHECKING:
     from penstock.bundle.bundle import Bundle
+    from penstock.serving.settings import Following
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Isolation = Literal["auto", "inline", "process"]
@@ -73,20 +74,24 @@ def serve(
 
 
 def node(
-    routes: Annotated[Path, typer.Option(help="The route document to follow.")],
+    routes: Annotated[Path | None, typer.Option(help="The route document to follow.")] = None,
     name: Annotated[str, typer.Option(help="This node's name: its own state is kept under it.")] = "local",
     *,
+    control: Control,
     serving: Serving,
     home: Home = None,
 ) -> None:
-    """Run a node that follows a route document and goes on with the last good one.
+    """Run a node that follows a route document, in a file or at control, and goes on with the last good one.
 
-    Example: penstock node --routes routes.json
+    Example: penstock node --control http://127.0.0.1:8700 --key-file node.key --name west-1
     """
+    if (routes is None) == (not control.control):
+        raise typer.BadParameter("give either --routes or --control")
     _check_host(serving)
     settings = Place(home=home).settings(os.environ)
     ensure_home(settings)
-    _run(settings, routes, name, serving)
+    followed = settings.home / "nodes" / check_name(name, "node") / "followed.json"
+    _run(settings, routes or followed, name, serving, following=control.following())
 
 
 def _find(model: str, settings: Settings) -> tuple[Bundle, str]:
@@ -123,7 +128,15 @@ def _check_host(serving: Serving) -> None:
         )
 
 
-def _run(settings: Settings, routes: Path, name: str, serving: Serving, document: bytes | None = None) -> None:
+def _run(
+    settings: Settings,
+    routes: Path,
+    name: str,
+    serving: Serving,
+    *,
+    document: bytes | None = None,
+    following: Following | None = None,
+) -> None:
     from penstock.serving.run import run_node
     from penstock.serving.settings import NodeSettings
 
@@ -137,6 +150,7 @@ def _run(settings: Settings, routes: Path, name: str, serving: Serving, document
         workers=serving.workers,
         threads=serving.threads,
         allow_pickle=serving.allow_pickle,
+        following=following,
     )
     sys.exit(run_node(node_settings, document))
 

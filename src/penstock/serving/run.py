@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import sys
 
 import numpy as np
 
-from penstock.core.errors import Conflict, PenstockError
+from penstock.core.clock import wall
+from penstock.core.errors import PenstockError
+from penstock.serving.applied import forget_applied
+from penstock.serving.log import Log
 from penstock.serving.node import Node
-from penstock.serving.settings import NodeSettings
+from penstock.serving.running import only_one, write_running
+from penstock.serving.settings import Following, NodeSettings
 from penstock.serving.supervisor import Supervisor
 
 _SWITCH_S = 0.0002
@@ -23,19 +26,23 @@ def run_node(settings: NodeSettings, document: bytes | None = None) -> int:
     a second node that is refused must not change what the first one serves.
     """
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (settings.state / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            # A second one would take over the first one's counters and model processes.
-            raise Conflict(
-                "node-running", f"a node named {settings.name!r} is running", hint="stop it, or give this one a --name"
-            ) from None
+    with only_one(settings.state, settings.name):
+        forget_applied(settings.state)
+        write_running(settings)
         if document is not None:
             settings.routes.write_bytes(document)
+        if settings.following is not None:
+            _follow(settings, settings.following)
         if settings.processes == 1:
             return run_loop(settings, 0)
         return asyncio.run(Supervisor(settings).run())
+
+
+def _follow(settings: NodeSettings, following: Following) -> None:
+    # Imported here: a node that follows a file needs no HTTP client.
+    from penstock.serving.follow import Follower
+
+    Follower(settings, following, Log(2, json=not sys.stderr.isatty(), clock=wall)).start()
 
 
 def run_loop(settings: NodeSettings, index: int) -> int:

@@ -18,6 +18,7 @@ from penstock.runtime.batcher import Pending
 from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
 from penstock.serving.addresses import ModelAddress, parse
+from penstock.serving.applied import Applied, write_applied
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, WORKER_RESTARTS, Board, Boards
 from penstock.serving.flow import answer
@@ -135,14 +136,18 @@ class Service:
     async def _apply(self, document: RouteDocument, kept: RouteDocument | None = None) -> None:
         problems = await self.swapper.apply(document, kept)
         self.on_routes()
-        if problems:
-            return
         try:
             # On a thread: a slow disk must not hold up the answers.
-            await asyncio.to_thread(self.routes.keep, canonical_json(document))
+            await asyncio.to_thread(self._note, document, problems)
         except OSError as error:
             # It serves all the same; only a restart would find yesterday's document.
             self.log.event("routes-not-kept", reason=str(error))
+
+    def _note(self, document: RouteDocument, problems: dict[str, str]) -> None:
+        applied = Applied(generation=document.generation, digest=document.digest(), problems=problems)
+        write_applied(self.settings.state, self.board.index, applied)
+        if not problems:
+            self.routes.keep(canonical_json(document))
 
     # ---- timers
 

@@ -10,6 +10,22 @@ from penstock.runtime.worker.policy import WorkerPolicy
 from penstock.serving.http.door import HttpLimits
 
 
+class Following(msgspec.Struct, frozen=True, kw_only=True):
+    """Which control a node follows, and as whom.
+
+    `key_file` holds the node's key. `advertise` is the address it tells others, its own by default. The certificate
+    authority and the certificate are for control behind TLS and mutual TLS.
+    """
+
+    control: str
+    key_file: Path | None = None
+    advertise: str = ""
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    cert_key_file: Path | None = None
+    report_s: float = 5.0
+
+
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One node. `home` holds bundles, environments and the last good routes.
 
@@ -30,6 +46,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_pickle: bool = False
     worker_memory_bytes: int = 0
     http: HttpLimits = HttpLimits()
+    following: Following | None = None
 
     @property
     def state(self) -> Path:
