@@ -90,6 +90,21 @@ def test_an_equal_model_passes_and_is_measured(logistic):
     assert cost.rows == len(ROWS) and cost.single_s > 0 and cost.batch_s > 0
 
 
+def test_whoever_answers_meanwhile_is_let_in_before_each_run(logistic):
+    bundle, _ = logistic
+    model, happened = load_model(bundle), []
+    run = model.run
+
+    class Seen:
+        def run(self, inputs):
+            happened.append("run")
+            return run(inputs)
+
+    golden.replay(Seen(), bundle, pause=lambda: happened.append("pause"))
+    # Each row alone, then all of them twice.
+    assert happened == ["pause", "run"] * (len(ROWS) + 2)
+
+
 def test_a_model_that_answers_otherwise_is_caught(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", [*__import__("sys").path])
     expected = ROWS.sum(axis=1).astype(np.float64)

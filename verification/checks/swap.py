@@ -11,7 +11,7 @@ import msgspec
 
 from verification import models
 from verification.finding import Check, Finding, at_most, command, percentile
-from verification.machine import Cores
+from verification.machine import Cores, stepping_aside
 from verification.node import Node
 from verification.paced import Answer, Paced
 from verification.processes import processor_s, tree
@@ -120,10 +120,11 @@ def _serve(node: Node, arm: dict[str, Any]) -> None:
 def _swaps(node: Node, arms: list[dict[str, Any]], count: int) -> list[tuple[float, float]]:
     """Swap to and fro; (published, freed) of each, in seconds since the epoch."""
     windows = []
-    for turn in range(count):
-        old, new = arms[turn % 2], arms[(turn + 1) % 2]
-        _, published = node.publish({"m": {"arms": [new]}})
-        windows.append((published, node.until_event("version-freed", version=old["version"])))
+    with stepping_aside():
+        for turn in range(count):
+            old, new = arms[turn % 2], arms[(turn + 1) % 2]
+            _, published = node.publish({"m": {"arms": [new]}})
+            windows.append((published, node.until_event("version-freed", version=old["version"])))
     return windows
 
 

@@ -6,7 +6,7 @@ A replay that differs means another library version, another CPU kernel or a dam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -144,9 +144,10 @@ def _first(name: str, wrong: Array, want: Array, have: Array) -> Difference:
     return Difference(name, index, str(want[index]), str(have[index]))
 
 
-def replay(model: Model, bundle: Bundle, *, clock: Clock = monotonic) -> Cost:
+def replay(model: Model, bundle: Bundle, *, clock: Clock = monotonic, pause: Callable[[], None] = lambda: None) -> Cost:
     """Run every golden row through `model`, alone and together, and compare with the manifest's tolerances.
 
+    `pause` is called before each run, so that a node can go on answering in between.
     Rows of a bundle whose rows may not share a run are only replayed together, as they were recorded. A model that is
     not deterministic must give the recorded dtypes and shapes, and finite numbers where finite ones were recorded.
     Raises ModelFailed("golden-mismatch") saying which row and column, what was expected and what came.
@@ -154,6 +155,7 @@ def replay(model: Model, bundle: Bundle, *, clock: Clock = monotonic) -> Cost:
     rules = bundle.manifest.golden
     least: dict[int, float] = {}
     for where, rows, call in _plays(bundle):
+        pause()
         began = clock()
         got = model.run(call.inputs)
         took = clock() - began

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -24,12 +23,14 @@ from penstock.runtime.model import Model
 from penstock.runtime.runner import InlineRunner, Runner, ThreadRunner
 from penstock.runtime.worker.client import WorkerRunner
 from penstock.serving.arms import ServedArm
-from penstock.serving.board import LOAD_US, Board
+from penstock.serving.board import LOAD_US, READY, Board
 from penstock.serving.cache import AnswerCache
 from penstock.serving.fetch import fetch_bundle
 from penstock.serving.settings import NodeSettings
 
 INLINE_MAX_S = 0.001
+# A run and the comparison of its answers take a fifth of this.
+_PAUSE_S = 0.002
 
 Result = TypeVar("Result")
 
@@ -50,7 +51,10 @@ async def load_arm(
         )
     runner: Runner
     if runs_inline(bundle, route.isolation):
-        model, cost, batch_s = await _in_background(lambda: _load_and_measure(bundle, route.limits.max_batch_rows))
+        pause = _let_answer if board.cells[READY] else _go_on
+        model, cost, batch_s = await _in_background(
+            lambda: _load_and_measure(bundle, route.limits.max_batch_rows, pause)
+        )
         runner = InlineRunner(model) if batch_s < INLINE_MAX_S else ThreadRunner(model, settings.threads, loop)
     else:
         runner, cost = await start_workers(bundle)
@@ -89,21 +93,31 @@ def runs_inline(bundle: Bundle, isolation: str) -> bool:
     return isolation == "inline" or (isolation == "auto" and native)
 
 
-def _load_and_measure(bundle: Bundle, max_rows: int) -> tuple[Model, Cost, float]:
+def _load_and_measure(bundle: Bundle, max_rows: int, pause: Callable[[], None]) -> tuple[Model, Cost, float]:
     """The model, proven by its golden rows, what they cost, and the seconds of a full batch."""
     model = load_model(bundle)
     try:
-        cost = golden.replay(model, bundle)
+        cost = golden.replay(model, bundle, pause=pause)
         if not bundle.manifest.batching.allowed:
             return model, cost, cost.single_s
         inputs = _repeat(golden.sample_inputs(bundle), max_rows)
-        return model, cost, min(_seconds(model, inputs) for _ in range(5))
+        return model, cost, min(_seconds(model, inputs, pause) for _ in range(5))
     except BaseException:
         model.close()
         raise
 
 
-def _seconds(model: Model, inputs: Tensors) -> float:
+def _let_answer() -> None:
+    """Give the core back between two runs: it and the interpreter's lock belong to those who wait for an answer."""
+    time.sleep(_PAUSE_S)
+
+
+def _go_on() -> None:
+    """Nothing is served yet, so nobody waits."""
+
+
+def _seconds(model: Model, inputs: Tensors, pause: Callable[[], None]) -> float:
+    pause()
     began = monotonic()
     model.run(inputs)
     return monotonic() - began
@@ -114,13 +128,15 @@ def _repeat(inputs: Tensors, rows: int) -> Tensors:
 
 
 async def _in_background(work: Callable[[], Result]) -> Result:
-    """Run `work` on a thread of its own with low priority: loading must not take the processor from answering."""
+    """Run `work` on a thread of its own.
+
+    Not with low priority: it holds the interpreter's lock now and then, and on a busy machine everybody who waits for
+    that lock would have its priority.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
 
     def target() -> None:
-        if sys.platform == "linux":
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         try:
             result = work()
         except BaseException as error:  # raised again where the load is awaited; here it would only end the thread

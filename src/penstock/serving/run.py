@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import numpy as np
@@ -11,12 +12,13 @@ from penstock.core.clock import wall
 from penstock.core.errors import PenstockError
 from penstock.serving.applied import forget_applied
 from penstock.serving.log import Log
+from penstock.serving.log_file import open_log
 from penstock.serving.node import Node
 from penstock.serving.running import only_one, write_running
 from penstock.serving.settings import Following, NodeSettings
 from penstock.serving.supervisor import Supervisor
 
-_SWITCH_S = 0.0002
+_SWITCH_S = 0.00005
 
 
 def run_node(settings: NodeSettings, document: bytes | None = None) -> int:
@@ -29,6 +31,9 @@ def run_node(settings: NodeSettings, document: bytes | None = None) -> int:
     with only_one(settings.state, settings.name):
         forget_applied(settings.state)
         write_running(settings)
+        if settings.log_file is not None:
+            # The descriptor itself, not sys.stderr: event loops and model processes inherit it.
+            os.dup2(open_log(settings.log_file), 2)
         if document is not None:
             settings.routes.write_bytes(document)
         if settings.following is not None:
