@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from penstock.predlog.table_parts import write_parts
 from penstock.predlog.table_store import TableStore
 
 DAMAGED = ".damaged"
+_SCRATCH = "compact-"
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,18 +62,21 @@ def source_of(path: Path) -> str:
     return f"{path.stem.split('-')[1]}-{identity}"
 
 
-def compact(folder: Path, store: TableStore, scratch: Path) -> Compaction:
-    """Move every closed segment of `folder` into the table; `scratch` is a folder for files on their way.
+def compact(folder: Path, store: TableStore) -> Compaction:
+    """Move every closed segment of `folder` into the table.
 
     A segment that cannot be read stays, and the others go on. When the store is away or a disk is full, everything
     stays that is not in the table yet. Raises Conflict (`log-busy`) while another compaction works on these segments.
     """
     done = Compaction()
     with _alone(folder):
+        for left in folder.glob(f"{_SCRATCH}*/"):
+            # Whoever holds the lock works alone: this is what a killed one left.
+            shutil.rmtree(left, ignore_errors=True)
         closed = [segment for segment in list_segments(folder) if segment.closed]
         for number, segment in enumerate(closed):
             try:
-                done = _plus(done, _move(segment, store, scratch))
+                done = _plus(done, _move(segment, store))
             except FileNotFoundError:
                 # Retention took it: the log had no room left.
                 continue
@@ -84,11 +89,10 @@ def compact(folder: Path, store: TableStore, scratch: Path) -> Compaction:
     return done
 
 
-def _move(segment: Segment, store: TableStore, scratch: Path) -> Compaction:
+def _move(segment: Segment, store: TableStore) -> Compaction:
     report = SegmentReport()
-    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(prefix="compact-", dir=scratch) as folder:
-        parts = write_parts(_blocks(segment.path, report), source_of(segment.path), Path(folder))
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=segment.path.parent) as scratch:
+        parts = write_parts(_blocks(segment.path, report), source_of(segment.path), Path(scratch))
         for part in parts:
             store.put(part.key, part.path)
     # Only now, and in one step: a kill before it leaves parts that will be replaced, a kill after it leaves nothing.

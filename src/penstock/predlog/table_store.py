@@ -67,7 +67,7 @@ class TableFolder:
                 Path(name).replace(final)
             finally:
                 Path(name).unlink(missing_ok=True)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
 
     def keys(self, prefix: str) -> list[str]:
         """See `TableStore.keys`; what killed writers left is none of them."""
@@ -175,7 +175,8 @@ def _log_errors(place: str) -> Iterator[None]:
         raise
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a rename is lost in a power failure until this returns."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
