@@ -5,6 +5,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
+from penstock.control.schema import metadata as control_metadata
 from penstock.core.errors import Unsupported
 from penstock.registry.registry import Registry
 from penstock.registry.schema import VERSION_TABLE, metadata
@@ -22,7 +23,7 @@ def database(database_url):
 def test_the_migrations_make_exactly_the_tables_of_the_schema(registry, database):
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
-        assert compare_metadata(context, metadata) == []
+        assert compare_metadata(context, [metadata, control_metadata]) == []
 
 
 def test_opening_again_keeps_what_is_there(registry, database_url, make_bundle, artifacts):

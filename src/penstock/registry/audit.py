@@ -25,7 +25,7 @@ class Change:
         self.connection = connection
         self.actor = actor
         self.time = time
-        self._reason = reason
+        self.reason = reason
         # FOR UPDATE on PostgreSQL; on SQLite the transaction holds the lock already.
         connection.execute(select(audit_head.c.id).with_for_update()).one()
 
@@ -40,7 +40,7 @@ class Change:
             "subject": subject,
             "before": before,
             "after": after,
-            "reason": self._reason,
+            "reason": self.reason,
             "previous": head.hash,
         }
         row = {

@@ -23,9 +23,7 @@ def migrate(database: Database) -> None:
     Raises Unsupported (`newer-database`) when a newer Penstock has written it: reading it with old eyes could lose
     what the newer one stored.
     """
-    config = Config()
-    # Alembic would read a % in the path as an interpolation.
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config = _config()
     scripts = ScriptDirectory.from_config(config)
     with database.read() as connection:
         if _is_current(connection, scripts):
@@ -39,12 +37,23 @@ def migrate(database: Database) -> None:
             command.upgrade(config, "head")
 
 
+def known_schemas() -> frozenset[str]:
+    """Every schema this code can read, by upgrading where it is an older one."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic would read a % in the path as an interpolation.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
 def _is_current(connection: Connection, scripts: ScriptDirectory) -> bool:
     if not inspect(connection).has_table(VERSION_TABLE):
         return False
     found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars().all()  # noqa: S608 - ours
-    known = {script.revision for script in scripts.walk_revisions()}
-    if not set(found) <= known:
+    if not set(found) <= known_schemas():
         raise Unsupported(
             "newer-database",
             f"the database has schema {', '.join(found)}, newer than {scripts.get_current_head()}, the newest known",

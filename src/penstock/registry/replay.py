@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from penstock.registry.audit import read_events
 from penstock.registry.schema import aliases, metrics, tags, versions
 
+_PARTS = frozenset({"version", "alias", "waiver", "tags", "metrics"})
 State = dict[tuple[str, str], dict[str, Any]]
 """(subject, part of it) to its fields; the parts are `version`, `alias`, `waiver`, `tags` and `metrics`."""
 
@@ -29,6 +30,9 @@ def replay(connection: Connection) -> State:
     state: State = {}
     for event in read_events(connection):
         part, _, verb = event.action.partition(".")
+        if part not in _PARTS:
+            # Of control, which keeps its own tables.
+            continue
         key = (event.subject, part)
         merged = {**state.get(key, {}), **(event.after or {})}
         # None is how the log writes a tag that was taken away, and an alias that was deleted has nothing after it.

@@ -1,0 +1,202 @@
+"""Gates before a version is served: which reports are needed, which are there, how a missing one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from penstock.bundle.bundle import Bundle
+from penstock.control.records import Change as EndpointChange
+from penstock.control.records import Check
+from penstock.control.schema import gate_reports
+from penstock.control.spec import Spec
+from penstock.control.store import Store
+from penstock.core.digest import canonical_json, digest_of, digest_of_file
+from penstock.core.errors import InvalidInput
+from penstock.core.names import parse_version_ref
+from penstock.core.routes import Endpoint, Limits
+from penstock.core.verdicts import Report, report_json
+from penstock.gates.candidate import open_candidate
+from penstock.gates.plan import GatePlan
+from penstock.gates.run import run_gates
+from penstock.registry.registry import Registry
+from penstock.security.identity import Identity
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One version to be judged for one endpoint; `champion` is what has most of its traffic now."""
+
+    version: str
+    candidate: Bundle
+    champion: Bundle | None
+    endpoint: str
+    limits: Limits
+    gates: GatePlan
+    home: Path
+
+
+Judge = Callable[[Case], Report]
+
+
+def run_gates_here(case: Case) -> Report:
+    """Run the gates on this machine, each model in a process of its own."""
+    with open_candidate(
+        case.candidate, case.home, champion=case.champion, endpoint=case.endpoint, limits=case.limits
+    ) as candidate:
+        return run_gates(candidate, case.gates)
+
+
+def gates_of(spec: Spec, endpoint: str) -> GatePlan:
+    """What a version must pass on this endpoint: its own gates, else the spec's, else those that need no data."""
+    about = spec.endpoints.get(endpoint)
+    own = about.gates if about is not None else None
+    return own or spec.gates or GatePlan()
+
+
+def digest_of_gates(gates: GatePlan) -> str:
+    """What a report is good for: the same gates with the same files."""
+    files = {name: digest_of_file(Path(name)) if Path(name).is_file() else "" for name in _files(gates)}
+    return digest_of(canonical_json({"gates": gates, "files": files}))
+
+
+def with_files(spec: Spec, base: Path | None, home: Path) -> Spec:
+    """The spec with absolute paths in its gates: from `base`, else from `gates` in the home and not beyond it.
+
+    Without a base the spec came from another machine: it must not name what it likes of this one's files, some of
+    which are run. Raises InvalidInput (`local-file`).
+    """
+
+    def located(gates: GatePlan | None) -> GatePlan | None:
+        return None if gates is None else _located(gates, base, home / "gates")
+
+    replace = msgspec.structs.replace
+    endpoints = {name: replace(about, gates=located(about.gates)) for name, about in spec.endpoints.items()}
+    return replace(spec, gates=located(spec.gates), endpoints=endpoints)
+
+
+def needed(spec: Spec, changes: tuple[EndpointChange, ...]) -> list[Check]:
+    """A check for every version that is new on its endpoint."""
+    checks = {}
+    for change in changes:
+        gates = gates_of(spec, change.endpoint)
+        if change.after is None or not gates.gates():
+            continue
+        served = {arm.bundle for arm in change.before.arms} if change.before is not None else set()
+        champion, digest = champion_of(change.before), digest_of_gates(gates)
+        for arm in change.after.arms:
+            if arm.bundle not in served:
+                # Two arms of one version are one check.
+                checks[change.endpoint, arm.version] = Check(
+                    endpoint=change.endpoint,
+                    version=arm.version,
+                    bundle=arm.bundle,
+                    champion=champion,
+                    plan_digest=digest,
+                )
+    return list(checks.values())
+
+
+def champion_of(endpoint: Endpoint | None) -> str:
+    """The version with most of the traffic; "" where there is none."""
+    return max(endpoint.arms, key=lambda arm: arm.weight).version if endpoint is not None else ""
+
+
+def with_verdict(connection: Connection, check: Check) -> Check:
+    """The check with the verdict of its stored report, if there is one."""
+    row = _find(connection, check)
+    return check if row is None else msgspec.structs.replace(check, verdict=row.verdict)
+
+
+def reasons(connection: Connection, check: Check) -> str:
+    """What the stored report found that was no pass, in one line."""
+    row = _find(connection, check)
+    report = msgspec.json.decode(row.report, type=Report) if row is not None else None
+    found = report.findings if report is not None else ()
+    return "; ".join(f"{one.gate}: {one.summary}" for one in found if one.verdict != "pass")
+
+
+def judge(store: Store, registry: Registry, spec: Spec, check: Check, endpoint: Endpoint, decide: Judge) -> Report:
+    """Run the gates of one check and keep the report with the version."""
+    cache = store.home / "bundles"
+    candidate = registry.fetch(registry.resolve(check.version), cache)
+    champion = registry.fetch(registry.resolve(check.champion), cache) if check.champion else None
+    return decide(
+        Case(
+            version=check.version,
+            candidate=candidate,
+            champion=champion,
+            endpoint=check.endpoint,
+            limits=endpoint.limits,
+            gates=gates_of(spec, check.endpoint),
+            home=store.home,
+        )
+    )
+
+
+def keep(store: Store, identity: Identity, check: Check, report: Report) -> None:
+    """Store a report; a newer one of the same gates takes the place of the older."""
+    ref = parse_version_ref(check.version)
+    key = {"model": ref.name, "number": ref.number, "endpoint": check.endpoint, "plan": check.plan_digest}
+    with store.change(identity) as change:
+        change.connection.execute(delete(gate_reports).where(*(gate_reports.c[name] == key[name] for name in key)))
+        change.connection.execute(
+            insert(gate_reports).values(
+                **key,
+                verdict=report.verdict,
+                report=report_json(report).decode(),
+                created_at=change.time,
+                created_by=change.actor,
+            )
+        )
+        change.record(
+            "gates.judged",
+            check.version,
+            None,
+            {"endpoint": check.endpoint, "verdict": report.verdict, "report": digest_of(report_json(report))},
+        )
+
+
+def read_reports(store: Store, version: str) -> list[Report]:
+    """Every stored report of a version, the newest first."""
+    ref = parse_version_ref(version)
+    query = select(gate_reports).where(gate_reports.c.model == ref.name, gate_reports.c.number == ref.number)
+    with store.database.read() as connection:
+        rows = connection.execute(query.order_by(gate_reports.c.created_at.desc()))
+        return [msgspec.json.decode(row.report, type=Report) for row in rows]
+
+
+def _find(connection: Connection, check: Check) -> Row[Any] | None:
+    ref = parse_version_ref(check.version)
+    query = select(gate_reports).where(
+        gate_reports.c.model == ref.name,
+        gate_reports.c.number == ref.number,
+        gate_reports.c.endpoint == check.endpoint,
+        gate_reports.c.plan == check.plan_digest,
+    )
+    return connection.execute(query).one_or_none()
+
+
+def _files(gates: GatePlan) -> tuple[str, ...]:
+    data = (gates.quality.data,) if gates.quality is not None else ()
+    return data + (gates.custom.files if gates.custom is not None else ())
+
+
+def _located(gates: GatePlan, base: Path | None, own: Path) -> GatePlan:
+    def located(name: str) -> str:
+        path = ((base if base is not None else own) / name).resolve()
+        if base is None and not path.is_relative_to(own.resolve()):
+            raise InvalidInput(
+                "local-file", f"{name} is not in the folder of control's own checks", hint=f"put it into {own}"
+            )
+        return str(path)
+
+    replace = msgspec.structs.replace
+    if gates.quality is not None:
+        gates = replace(gates, quality=replace(gates.quality, data=located(gates.quality.data)))
+    if gates.custom is not None:
+        gates = replace(gates, custom=replace(gates.custom, files=tuple(map(located, gates.custom.files))))
+    return gates

@@ -1,0 +1,75 @@
+"""The difference between what is and what should be, as values and as lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from penstock.control.records import Change
+from penstock.control.spec import Spec
+from penstock.core.digest import canonical_json
+from penstock.core.routes import Endpoint
+
+# What a spec says besides endpoints and models, which are compared as what they resolve to.
+_SETTINGS = ("gates", "schedules", "protected_aliases", "access")
+
+
+def compare(before: Mapping[str, Endpoint], after: Mapping[str, Endpoint]) -> tuple[Change, ...]:
+    """One change for each endpoint of either side, by name."""
+    return tuple(_change(name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
+
+
+def compare_settings(before: Spec | None, after: Spec) -> tuple[str, ...]:
+    """Lines for what is no endpoint and differs."""
+    old = before or Spec(version=after.version)
+    lines = []
+    for name in _SETTINGS:
+        one, two = getattr(old, name), getattr(after, name)
+        if one != two:
+            lines.append(f"{name}: {_text(one)} -> {_text(two)}")
+    for name in sorted({*old.endpoints, *after.endpoints}):
+        gates = [spec.endpoints[name].gates if name in spec.endpoints else None for spec in (old, after)]
+        if gates[0] != gates[1]:
+            lines.append(f"endpoints.{name}.gates: {_text(gates[0])} -> {_text(gates[1])}")
+    return tuple(lines)
+
+
+def _change(name: str, before: Endpoint | None, after: Endpoint | None) -> Change:
+    if before == after:
+        return Change(endpoint=name, what="unchanged", before=before, after=after)
+    what: Any = "created" if before is None else "removed" if after is None else "changed"
+    return Change(endpoint=name, what=what, before=before, after=after, differences=tuple(_differences(before, after)))
+
+
+def _differences(before: Endpoint | None, after: Endpoint | None) -> Iterator[str]:
+    olds = {arm.name: arm for arm in before.arms} if before is not None else {}
+    news = {arm.name: arm for arm in after.arms} if after is not None else {}
+    for name in dict.fromkeys([*olds, *news]):
+        old, new = olds.get(name), news.get(name)
+        if old != new:
+            yield f"arm {name}: {_arm(old)} -> {_arm(new)}"
+    for field in Endpoint.__struct_fields__[1:]:
+        default = next(f.default for f in msgspec.structs.fields(Endpoint) if f.name == field)
+        one, two = (default if side is None else getattr(side, field) for side in (before, after))
+        if one != two:
+            yield f"{field}: {_text(one)} -> {_text(two)}"
+
+
+def _arm(arm: Any) -> str:
+    return "none" if arm is None else f"{arm.version} {percent(arm.weight)}"
+
+
+def percent(weight: int) -> str:
+    """Ten-thousandths as people read them.
+
+    Example:
+        >>> percent(10_000), percent(9_950)
+        ('100%', '99.5%')
+    """
+    return f"{weight / 100:g}%"
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else canonical_json(value).decode()
