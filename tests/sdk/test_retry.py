@@ -262,7 +262,7 @@ KINDS = [kind for kind in vars(penstock.core.errors).values() if isinstance(kind
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_failure_comes_back_as_the_class_it_was(kind):
-    code = "internal-error" if kind is penstock.PenstockError else "some-code"
+    code = {penstock.PenstockError: "internal-error", penstock.Forbidden: "role-forbidden"}.get(kind, "some-code")
     error = kind(code, "what; and where", hint="what to do")
     back = error_of(Incoming(status_of(error), headers_of(error), json.dumps(body_of(error)).encode()), "http://a")
     assert (type(back), back.code, str(back)) == (kind, code, str(error))

@@ -54,6 +54,18 @@ class Refused(PenstockError):
     kind = "refused"
 
 
+class Unauthenticated(PenstockError):
+    """Nobody knows who is asking: no key or token, or one that is not valid (any more)."""
+
+    kind = "unauthenticated"
+
+
+class Forbidden(PenstockError):
+    """It is known who is asking, and that he may not do this. `Refused` would refuse it to anybody."""
+
+    kind = "forbidden"
+
+
 class TooLarge(PenstockError):
     """Larger than the stated limit."""
 

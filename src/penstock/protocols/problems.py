@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from penstock.core.errors import Overloaded, PenstockError, UnsupportedMedia
+from penstock.core.errors import Overloaded, PenstockError, Unauthenticated, UnsupportedMedia
 
 STATUS = {
     "invalid": 400,
     "not-found": 404,
     "conflict": 409,
     "refused": 403,
+    "unauthenticated": 401,
+    "forbidden": 403,
     "too-large": 413,
     "unsupported-media": 415,
     "unsupported": 501,
@@ -29,6 +31,9 @@ def headers_of(error: PenstockError) -> dict[str, str]:
     """Extra response headers a failure asks for."""
     if isinstance(error, Overloaded):
         return {"retry-after": str(error.retry_after_s)}
+    # RFC 9110, 15.5.2: a 401 must say which scheme would have been taken.
+    if isinstance(error, Unauthenticated):
+        return {"www-authenticate": "Bearer"}
     # RFC 9110, 15.5.16: with a 415 it says which encodings of a request would have been taken.
     return {"accept-encoding": "identity"} if isinstance(error, UnsupportedMedia) else {}
 

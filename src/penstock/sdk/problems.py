@@ -7,6 +7,7 @@ import msgspec
 from penstock.core.errors import (
     Conflict,
     DeadlineExceeded,
+    Forbidden,
     InvalidInput,
     ModelFailed,
     NotFound,
@@ -14,6 +15,7 @@ from penstock.core.errors import (
     PenstockError,
     Refused,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Unsupported,
     UnsupportedMedia,
@@ -23,6 +25,7 @@ from penstock.sdk.messages import Incoming, Lost
 # The opposite of `penstock.protocols.problems.STATUS`; a test holds the two together.
 _KINDS: dict[int, type[PenstockError]] = {
     400: InvalidInput,
+    401: Unauthenticated,
     403: Refused,
     404: NotFound,
     409: Conflict,
@@ -62,9 +65,14 @@ def error_of(answer: Incoming, address: str) -> PenstockError:
     message = problem.error.removesuffix(f"; {problem.hint}") if problem.hint else problem.error
     if answer.status == 429:
         return Overloaded(problem.code, message, hint=problem.hint, retry_after_s=retry_after_s(answer) or 1)
-    # Our own defect and a model's share a status; the code tells them apart.
-    kind = PenstockError if problem.code == "internal-error" else _kind(answer.status)
-    return kind(problem.code, message, hint=problem.hint)
+    return _kind_of(problem.code, answer.status)(problem.code, message, hint=problem.hint)
+
+
+def _kind_of(code: str, status: int) -> type[PenstockError]:
+    """Our own defect and a model's share a status, and so do a rule for all and one for somebody: the code tells."""
+    if code == "internal-error":
+        return PenstockError
+    return Forbidden if status == 403 and code.endswith("-forbidden") else _kind(status)
 
 
 def _kind(status: int) -> type[PenstockError]:

@@ -1,6 +1,6 @@
 """The life of a request, whichever door it came through. Start reading here.
 
-    bytes → decode → route → admit → cache → batch → runtime → encode → bytes
+    bytes → who calls → route → admit → decode → cache → batch → runtime → encode → bytes
 
 Routing comes before decoding because the version that answers decides which names, datatypes and shapes are right;
 admission comes before decoding because a node that has too much to do must not spend time on what it will refuse.
@@ -10,19 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 
-import msgspec
-
 from penstock.core.errors import InvalidInput, PenstockError
 from penstock.protocols.encodings import refuse_encoding
-from penstock.protocols.problems import body_of, headers_of, status_of
 from penstock.runtime.batcher import Pending
+from penstock.serving.access import Caller
 from penstock.serving.addresses import Target
 from penstock.serving.arms import ServedArm, ServedEndpoint, admit
 from penstock.serving.board import ACCEPTED, ANSWERED
 from penstock.serving.http.message import JSON, Reply, Request
+from penstock.serving.pages import failure
 from penstock.serving.state import NodeState
-
-_encode = msgspec.json.Encoder().encode
 
 
 def answer(request: Request, node: NodeState) -> Reply | Coroutine[Pending, None, Reply]:
@@ -43,9 +40,12 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
     """One call to a model."""
     request_id = node.request_id(request)
     arm: ServedArm | None = None
+    caller: Caller | None = None
     rows = 0
     try:
         endpoint = target.endpoint
+        if node.access is not None:
+            caller = node.access.admit(request.headers, endpoint.name, request.arrived)
         timeout = request.headers.get(b"penstock-timeout-ms")
         deadline = request.arrived + (endpoint.deadline_s if timeout is None else _timeout_s(timeout, endpoint))
         arm, reason = endpoint.choose(target.version, node.draw)
@@ -77,7 +77,8 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
         node.board.record(arm.series, status, seconds, rows)
         arm.release()
     node.board.cells[ANSWERED] += 1
-    node.log.access(target.prefix(arm), status, seconds, rows, request_id)
+    said = target.prefix(arm) if caller is None else target.prefix(arm) + caller.logged
+    node.log.access(said, status, seconds, rows, request_id)
     head += b"x-request-id: %b\r\n" % request_id.encode()
     trace = request.headers.get(b"traceparent")
     if trace is not None:
@@ -87,8 +88,8 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
 
 def refusal(error: PenstockError) -> tuple[int, bytes, bytes]:
     """Status, headers and body of a failure."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items())
-    return status_of(error), JSON + lines.encode(), _encode(body_of(error))
+    reply = failure(error)
+    return reply.status, reply.headers, reply.body
 
 
 def _timeout_s(value: bytes, endpoint: ServedEndpoint) -> float:

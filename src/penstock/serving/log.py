@@ -67,6 +67,11 @@ class Log:
             return f'"event":"request","endpoint":"{endpoint}","arm":"{arm}","version":"{version}"'
         return f"request {endpoint}/{arm} {version}"
 
+    def access_caller(self, subject: str) -> str:
+        """The part of an access line that tells who called; what a subject is made of is not ours to trust."""
+        quoted = _encode(subject).decode()
+        return f',"subject":{quoted}' if self._json else f" by {quoted}"
+
     def _append(self, line: bytes) -> None:
         if len(self._lines) >= MAX_LINES:
             self.dropped += 1

@@ -10,16 +10,20 @@ from penstock.core.errors import PenstockError
 from penstock.core.routes import arm_of_version
 from penstock.core.version import __version__
 from penstock.protocols.oip import metadata
-from penstock.protocols.problems import body_of, status_of
+from penstock.protocols.problems import body_of, headers_of, status_of
+from penstock.serving.access import Caller
 from penstock.serving.addresses import Addresses, ModelAddress
 from penstock.serving.board import Boards
 from penstock.serving.http.message import JSON, Reply
 
+MODELS = "/v2/models"
 _encode = msgspec.json.Encoder().encode
 
 
-def plain_page(path: str, addresses: Addresses, boards: Boards, problems: Mapping[str, str]) -> Reply | None:
-    """The reply to a GET of `path`, or None if there is no such page."""
+def plain_page(
+    path: str, addresses: Addresses, boards: Boards, problems: Mapping[str, str], caller: Caller | None
+) -> Reply | None:
+    """The reply to a GET of `path`, or None if there is no such page. A caller sees the models he may call."""
     match path:
         case "/v2/health/live":
             return Reply(200, JSON, metadata.health("live", True))
@@ -28,8 +32,9 @@ def plain_page(path: str, addresses: Addresses, boards: Boards, problems: Mappin
             return Reply(200 if ready else 503, JSON, metadata.health("ready", ready))
         case "/v2" | "/":
             return Reply(200, JSON, metadata.server_metadata(__version__))
-        case "/v2/models":
-            return Reply(200, JSON, _encode({"models": sorted({*addresses.endpoints, *problems})}))
+        case _ if path == MODELS:
+            names = {*addresses.endpoints, *problems}
+            return Reply(200, JSON, _encode({"models": sorted(n for n in names if not caller or caller.may_call(n))}))
         case "/metrics":
             # On the first scrape only: the client library is no part of a cold start.
             from penstock.serving import metrics
@@ -66,5 +71,6 @@ def wrong_method(allowed: str) -> Reply:
 
 
 def failure(error: PenstockError) -> Reply:
-    """The reply for a failure outside a call."""
-    return Reply(status_of(error), JSON, _encode(body_of(error)))
+    """The reply for a failure."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items())
+    return Reply(status_of(error), JSON + lines.encode(), _encode(body_of(error)))

@@ -13,10 +13,11 @@ from penstock.bundle.bundle import Bundle
 from penstock.core.clock import monotonic
 from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError
-from penstock.core.routes import Arm, Endpoint, RouteDocument
+from penstock.core.routes import Access, Arm, Endpoint, RouteDocument
 from penstock.runtime.batcher import Pending
 from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
+from penstock.serving.access import access_table
 from penstock.serving.addresses import ModelAddress, parse
 from penstock.serving.applied import Applied, write_applied
 from penstock.serving.arms import ServedArm
@@ -44,6 +45,7 @@ class Service:
         self.log = log
         self.board = Board(settings.state, index)
         self.state = NodeState(self.board, Boards(settings.state, settings.processes), log, monotonic)
+        self._take_access(None)
         self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
         self.swapper = Swapper(self.state, self._load, settings.drain_s)
         self.on_routes: Callable[[], None] = lambda: None
@@ -134,6 +136,8 @@ class Service:
         return None
 
     async def _apply(self, document: RouteDocument, kept: RouteDocument | None = None) -> None:
+        # First: a revoked key must not go on for as long as a new version takes to load.
+        self._take_access(document.access)
         problems = await self.swapper.apply(document, kept)
         self.on_routes()
         try:
@@ -142,6 +146,12 @@ class Service:
         except OSError as error:
             # It serves all the same; only a restart would find yesterday's document.
             self.log.event("routes-not-kept", reason=str(error))
+
+    def _take_access(self, access: Access | None) -> None:
+        if access is None and self.settings.require_key:
+            access = Access(keys={})
+        state = self.state
+        state.access = access_table(access, state.access, self.settings.state, self.log.access_caller)
 
     def _note(self, document: RouteDocument, problems: dict[str, str]) -> None:
         applied = Applied(generation=document.generation, digest=document.digest(), problems=problems)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.runtime.worker.policy import WorkerPolicy
+from penstock.security.tls import TlsSettings
 from penstock.serving.http.door import HttpLimits
 
 
@@ -30,7 +31,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One node. `home` holds bundles, environments and the last good routes.
 
     `processes` are event loops that share the port; `workers` are model processes of each version, `threads` run an
-    inline model that is too slow for the event loop.
+    inline model that is too slow for the event loop. With `require_key` routes without `access` let nobody call: a node
+    that others reach must not be opened by a document that forgot its keys.
     """
 
     routes: Path
@@ -46,6 +48,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     allow_pickle: bool = False
     worker_memory_bytes: int = 0
     http: HttpLimits = HttpLimits()
+    tls: TlsSettings | None = None
+    require_key: bool = False
     following: Following | None = None
 
     @property

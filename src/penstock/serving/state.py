@@ -10,18 +10,19 @@ from collections.abc import Callable
 
 from penstock.core.clock import Clock
 from penstock.core.errors import NotFound, PenstockError
+from penstock.serving.access import AccessTable
 from penstock.serving.addresses import Addresses, ModelAddress, Target, parse
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.log import Log
-from penstock.serving.pages import failure, model_page, plain_page, wrong_method
+from penstock.serving.pages import MODELS, failure, model_page, plain_page, wrong_method
 
 _READING = (b"GET", b"HEAD")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class NodeState:
-    """One process's view of the node. `addresses` is the one reference that a swap replaces."""
+    """One process's view of the node. `addresses` is the one reference that a swap replaces, `access` another."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class NodeState:
         self.clock = clock
         self.draw = draw
         self.addresses = Addresses({}, log)
+        self.access: AccessTable | None = None
         self.problems: dict[str, str] = {}
         self._id_prefix = os.urandom(6).hex()
         self._id_count = 0
@@ -50,14 +52,19 @@ class NodeState:
 
     def _find(self, request: Request) -> Target | Reply:
         address = parse(request.url)
+        access, caller = self.access, None
         if isinstance(address, ModelAddress):
+            if access is not None:
+                access.look(request.headers, address.name)
             calls = address.verb in ("infer", "rows")
             if calls and request.method == b"POST":
                 return self.addresses.target(address)
             if calls or request.method not in _READING:
                 return wrong_method("POST" if calls else "GET, HEAD")
             return model_page(address, self.addresses, self.problems)
-        page = plain_page(address, self.addresses, self.boards, self.problems)
+        if access is not None and address == MODELS:
+            caller = access.identify(request.headers)
+        page = plain_page(address, self.addresses, self.boards, self.problems, caller)
         if page is None:
             raise NotFound(
                 "unknown-address", f"there is nothing at {address[:120]!r}", hint="GET /v2/models lists what is served"

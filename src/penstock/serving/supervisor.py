@@ -17,9 +17,10 @@ import msgspec
 from penstock.bundle.bundle import verify_directory
 from penstock.core.clock import wall
 from penstock.runtime.worker.policy import WorkerPolicy, backoff_s, failures_after
+from penstock.security.tls import server_context
 from penstock.serving.board import Board
+from penstock.serving.listener import listen
 from penstock.serving.log import Log
-from penstock.serving.node import listen
 from penstock.serving.settings import NodeSettings
 from penstock.serving.workers import WorkerKeeper, end_leases, leased, status_of_failure, write_status
 
@@ -42,8 +43,10 @@ class Supervisor:
 
     async def run(self) -> int:
         """Run until a signal."""
-        # Taken here, once: a port in use must stop the start, not make every child fail and be started again.
+        # Here, once: a port in use, or a wrong certificate, must stop the start, not make every child fail for ever.
         reserved = listen(self.settings)
+        if self.settings.tls is not None:
+            server_context(self.settings.tls)
         # What a killed predecessor told about its processes is no longer true, nor what its loops asked for.
         shutil.rmtree(self.settings.sockets / "status", ignore_errors=True)
         end_leases(self.settings.sockets)

@@ -169,10 +169,11 @@ class Connection(asyncio.Protocol):
             return False
         if self._receiving:
             self._fail(InvalidInput("truncated-request", "the request ends before it is complete"))
-            return True
-        if self._owed:
+            return self._transport.can_write_eof()
+        if self._owed and self._transport.can_write_eof():
             self._owed[-1].close = True
             return True
+        # Nothing is owed, or TLS is between, which ends in both directions at once.
         return False
 
     def pause_writing(self) -> None:
@@ -335,7 +336,7 @@ class Connection(asyncio.Protocol):
 
         Left unread it would reset the connection, and a client busy with sending would never see the answer.
         """
-        if self._eof:
+        if self._eof or not self._transport.can_write_eof():
             self._close()
             return
         self._closing = True
