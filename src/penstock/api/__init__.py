@@ -1,1 +1,1 @@
-"""The control plane's REST API: doors only, no rules."""
+"""The REST API of control, and the process around it. Doors only: the rules are below, in `control`."""

@@ -51,6 +51,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings | None = None
     require_key: bool = False
     following: Following | None = None
+    log_file: Path | None = None
 
     @property
     def state(self) -> Path:

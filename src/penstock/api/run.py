@@ -1,0 +1,218 @@
+"""The process of `penstock up`, put together: control, its API, what goes on behind it, and the local node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from penstock.api.access import Rates
+from penstock.api.app import Guard, build_app
+from penstock.api.doors import Doors
+from penstock.api.executor import Executor
+from penstock.api.leases import Leases
+from penstock.api.local_node import LocalNode
+from penstock.api.nodes import node_subject
+from penstock.api.watch import RoutesWatch
+from penstock.control.control import Control
+from penstock.core.clock import monotonic, wall
+from penstock.core.errors import Conflict, Unauthenticated, Unavailable
+from penstock.security.identity import Identity
+from penstock.security.rates import Rate
+from penstock.serving.log import Log
+from penstock.serving.log_file import open_log
+from penstock.serving.settings import NodeSettings
+from penstock.storage.database import open_database
+from penstock.storage.locate import open_blobs
+
+_HERE = Identity(subject="control", role="admin")
+_DRAIN_S = 10
+Say = Callable[[str], None]
+
+
+class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What `penstock up` was told. Without `node` it runs control alone; `rate` is of each caller."""
+
+    home: Path
+    database_url: str
+    artifacts_url: str
+    host: str = "127.0.0.1"
+    port: int = 8700
+    node: NodeSettings | None = None
+    rate: Rate = Rate(200, 400)
+
+    @property
+    def address(self) -> str:
+        """Where control answers."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def log_file(self) -> Path:
+        """Where control logs."""
+        return self.home / "logs" / "control.log"
+
+
+def run_up(settings: UpSettings, say: Say) -> int:
+    """Run until a signal; returns the exit status. `say` tells people what they need to know."""
+    with _only_one(settings.home), _listen(settings) as listener:
+        return asyncio.run(_Up(settings, listener, say).run())
+
+
+class _Up:
+    def __init__(self, settings: UpSettings, listener: socket.socket, say: Say) -> None:
+        self.settings = settings
+        self.listener = listener
+        self.say = say
+        self.log = Log(open_log(settings.log_file), json=True, clock=wall)
+        self.stop = asyncio.Event()
+        self.stops = 0
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        settings = self.settings
+        with Control.open(settings.database_url, open_blobs(settings.artifacts_url), settings.home) as control:
+            admin_key = await asyncio.to_thread(control.ensure_admin_key)
+            node = await asyncio.to_thread(self._local_node, control)
+            async with self._serving(control):
+                self._tell(node, admin_key)
+                keeping = asyncio.ensure_future(node.keep()) if node is not None else None
+                await self.stop.wait()
+                self.log.event("stopping")
+                # The node first: while it finishes what it owes, control still answers whoever watches.
+                if node is not None and keeping is not None:
+                    await node.drain()
+                    await keeping
+        self.log.event("stopped")
+        self.log.close()
+        return 0
+
+    @asynccontextmanager
+    async def _serving(self, control: Control) -> AsyncIterator[None]:
+        database = open_database(self.settings.database_url)
+        leases = Leases(database, secrets.token_hex(8), wall)
+        executor = Executor(control, leases, self.log.event)
+        watch = RoutesWatch(control, self.log.event)
+        stopping = asyncio.Event()
+        doors = Doors(
+            control=control,
+            watch=watch,
+            rates=Rates(self.settings.rate, monotonic),
+            event=self.log.event,
+            spool=self.settings.home / "uploads",
+            stopping=stopping,
+            continue_soon=executor.soon,
+        )
+        server = _Server(Guard(build_app(doors), self.log.event))
+        tasks = [asyncio.ensure_future(work) for work in (watch.run(), executor.run())]
+        serving = asyncio.ensure_future(server.serve([self.listener]))
+        try:
+            await server.begun.wait()
+            self.log.event("serving", address=self.settings.address, pid=os.getpid())
+            yield
+        finally:
+            stopping.set()
+            server.should_exit = True
+            await serving
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            database.close()
+
+    def _local_node(self, control: Control) -> LocalNode | None:
+        node = self.settings.node
+        if node is None or node.following is None or node.following.key_file is None:
+            return None
+        ensure_node_key(control, node.name, node.following.key_file)
+        return LocalNode(node, self.log.event)
+
+    def _tell(self, node: LocalNode | None, admin_key: Path | None) -> None:
+        self.say(f"control  {self.settings.address}")
+        if node is not None and self.settings.node is not None:
+            found = node.adopted
+            address = f"http://{self.settings.node.host}:{self.settings.node.port}"
+            self.say(f"node     {address}" + (f" (found running, process {found.pid})" if found is not None else ""))
+        self.say(f"key      {admin_key or self.settings.home / 'admin.key'}")
+        self.say(f"logs     {self.settings.log_file.parent}")
+
+    def _signalled(self) -> None:
+        self.stops += 1
+        self.stop.set()
+        if self.stops > 1:
+            self.log.close()
+            os._exit(1)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own idea of signals and logs."""
+
+    def __init__(self, app: Guard) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, log_config=None, access_log=False, lifespan="off", server_header=False, ws="none",
+                timeout_graceful_shutdown=_DRAIN_S,
+            )
+        )  # fmt: skip
+
+        self.begun = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say so."""
+        await super().startup(sockets)
+        self.begun.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them to `_Up`: the node is to drain first."""
+        yield
+
+
+def ensure_node_key(control: Control, name: str, path: Path) -> None:
+    """Make the node's key unless the file holds one that is valid."""
+    with contextlib.suppress(OSError, Unauthenticated):
+        control.identify(path.read_text().strip())
+        return
+    made = control.create_key(node_subject(name), "viewer", identity=_HERE, reason="the local node")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(made.text + "\n")
+    partial.replace(path)
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    with (home / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Conflict(
+                "already-up", f"penstock up runs already in {home}", hint="stop it, or give another --home"
+            ) from None
+        yield
+
+
+@contextmanager
+def _listen(settings: UpSettings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise Unavailable(
+                "port-taken", f"cannot listen on {settings.host}:{settings.port}: {error}", hint="choose another --port"
+            ) from None
+        yield listener

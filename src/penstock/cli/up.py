@@ -1,0 +1,70 @@
+"""`penstock up`: control and a local node in one command.
+
+What control is made of is imported when the command runs: `penstock serve` shares this program and must start fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from penstock.cli.answers import tell
+from penstock.cli.option_groups import spread
+from penstock.cli.options import Place
+from penstock.cli.serve import usable_cores
+from penstock.cli.settings import ensure_home
+from penstock.core.errors import Unsupported
+from penstock.core.names import check_name
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(spread(up))
+
+
+def up(
+    port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="Control's port.")] = 8700,
+    node_port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The local node's port.")] = 8080,
+    name: Annotated[str, typer.Option(help="The local node's name; each node of a control has its own.")] = "local",
+    no_node: Annotated[bool, typer.Option("--no-node", help="Run control alone.")] = False,
+    processes: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The node's event loops; 0 is one per usable core.")
+    ] = 0,
+    *,
+    place: Place,
+) -> None:
+    """Run control and a local node until stopped. A node that an earlier `up` left running is found again.
+
+    Example: penstock up --port 8700 --node-port 8080
+    """
+    settings = place.settings(os.environ)
+    ensure_home(settings)
+    try:
+        from penstock.api.run import UpSettings, run_up
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            "missing-extra", f"control needs {error.name}", hint="pip install 'penstock[control]'"
+        ) from error
+    from penstock.serving.settings import Following, NodeSettings
+
+    state = settings.home / "nodes" / check_name(name, "node")
+    node = NodeSettings(
+        routes=state / "followed.json",
+        home=settings.home,
+        name=name,
+        port=node_port,
+        processes=processes or usable_cores(),
+        following=Following(control=f"http://127.0.0.1:{port}", key_file=state / "control.key"),
+        log_file=settings.home / "logs" / "node.log",
+    )
+    whole = UpSettings(
+        home=settings.home,
+        database_url=settings.database_url,
+        artifacts_url=settings.artifacts_url,
+        port=port,
+        node=None if no_node else node,
+    )
+    sys.exit(run_up(whole, tell))
