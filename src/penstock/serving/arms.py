@@ -13,6 +13,7 @@ from penstock.core.calls import Call
 from penstock.core.errors import Overloaded, Unavailable
 from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, arm_of_version, choose_arm
 from penstock.core.tensors import Tensors
+from penstock.predlog.stream import Stream
 from penstock.protocols.oip.infer import InferCodec
 from penstock.protocols.rows import RowsCodec
 from penstock.runtime.batcher import Batcher, Pending
@@ -22,12 +23,16 @@ from penstock.serving.http.message import JSON
 
 Codec = InferCodec | RowsCodec
 
+# An estimate that is a little too low, with a queue filled up to the deadline, makes everybody in it late.
+_MARGIN = 1.1
+
 
 class ServedArm:
     """One loaded version. `in_flight` is the reference count that lets a swap free it without losing a call."""
 
     def __init__(
-        self, endpoint: str, arm: Arm, bundle: Bundle, batcher: Batcher, cache: AnswerCache | None, board: Board
+        self, endpoint: str, arm: Arm, bundle: Bundle, batcher: Batcher, cache: AnswerCache | None, board: Board,
+        records: Stream | None = None,
     ) -> None:  # fmt: skip
         manifest = bundle.manifest
         text_only = manifest.served.runtime != "python"
@@ -38,6 +43,7 @@ class ServedArm:
         self.signature = manifest.signature
         self.batcher = batcher
         self.cache = cache
+        self.records = records
         self.labels = Labels(endpoint, arm.name, arm.version)
         self.series = board.series(self.labels)
         self.in_flight = 0
@@ -90,6 +96,8 @@ class ServedArm:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), patience_s)
         await self.batcher.close()
+        if self.records is not None:
+            self.records.close()
 
 
 class ServedEndpoint:
@@ -125,7 +133,7 @@ def admit(arm: ServedArm, endpoint: ServedEndpoint, deadline: float, now: float)
     if not batcher.runner.alive:
         raise Unavailable("no-worker", f"no process of {arm.endpoint} is alive; it is being started again")
     wait_s, answer_s = batcher.estimated_wait_s(arm.elsewhere_rows)
-    if wait_s > endpoint.max_wait_s or answer_s > deadline - now:
+    if wait_s > endpoint.max_wait_s or answer_s * _MARGIN > deadline - now:
         raise Overloaded(
             "overloaded",
             f"{arm.endpoint} would answer in about {answer_s:.2f} s, later than this call may wait",

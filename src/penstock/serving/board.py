@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.predlog.recorder import RecordCounts
+
 CAPACITY = 1024
 
 STATUSES = (200, 400, 403, 404, 413, 415, 429, 499, 500, 501, 503, 504)
@@ -39,7 +41,7 @@ WORKER_RESTARTS = LOAD_US + 1
 WIDTH = WORKER_RESTARTS + 1
 
 # Cells of the process itself, before the first series.
-ACCEPTED, ANSWERED, READY, GENERATION, PID, LOGS_DROPPED = range(6)
+ACCEPTED, ANSWERED, READY, GENERATION, PID, LOGS_DROPPED, RECORDED, RECORDED_BYTES, RECORDS_DROPPED = range(9)
 HEADER = 16
 
 _STATUS_INDEX = {status: index for index, status in enumerate(STATUSES)}
@@ -67,6 +69,7 @@ class Board:
         # Those of an earlier run count on when their version is served again; until then their room may be taken.
         self._retired: list[Labels] = list(self._series)
         self._zero_gauges()
+        self._recorded = self.cells[RECORDED : RECORDS_DROPPED + 1].tolist()
 
     def series(self, labels: Labels) -> int:
         """The first cell of the series, which is made if it does not exist."""
@@ -102,6 +105,13 @@ class Board:
         cells = self.cells
         cells[start + BATCHES + bisect_left(BATCH_BUCKETS_ROWS, rows)] += 1
         cells[start + BATCH_ROWS_SUM] += rows
+
+    def count_records(self, counts: RecordCounts) -> None:
+        """Show what has become of prediction records; `counts` begin at 0 with the process, the board does not."""
+        recorded, recorded_bytes, dropped = self._recorded
+        self.cells[RECORDED] = recorded + counts.recorded
+        self.cells[RECORDED_BYTES] = recorded_bytes + counts.recorded_bytes
+        self.cells[RECORDS_DROPPED] = dropped + counts.dropped
 
     def _zero_gauges(self) -> None:
         self.cells[READY] = self.cells[GENERATION] = 0

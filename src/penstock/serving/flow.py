@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 
+from penstock.core.calls import Call
 from penstock.core.errors import InvalidInput, PenstockError
+from penstock.core.tensors import Tensors
 from penstock.protocols.encodings import refuse_encoding
 from penstock.runtime.batcher import Pending
 from penstock.serving.access import Caller
@@ -41,7 +43,9 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
     request_id = node.request_id(request)
     arm: ServedArm | None = None
     caller: Caller | None = None
-    rows = 0
+    call: Call | None = None
+    outputs: Tensors | None = None
+    rows, code = 0, ""
     try:
         endpoint = target.endpoint
         if node.access is not None:
@@ -66,15 +70,23 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
         if json_length:
             head = _binary_head(head, json_length)
     except PenstockError as error:
+        code = error.code
         status, head, body = refusal(error)
     except Exception as error:  # our own defect: the client gets a reply and no trace, the log gets all of it
+        code = "internal-error"
         node.report(error, request_id)
         status, head, body = refusal(
-            PenstockError("internal-error", "this node failed on the request", hint=f"its log has {request_id}")
+            PenstockError(code, "this node failed on the request", hint=f"its log has {request_id}")
         )
     seconds = node.clock() - request.arrived
     if arm is not None:
         node.board.record(arm.series, status, seconds, rows)
+        if arm.records is not None:
+            subject = "" if caller is None else caller.subject
+            size = len(request.body) + len(body)
+            arm.records.add(
+                request_id, request.arrived, seconds, status, code, reason, subject, rows, call, outputs, size
+            )
         arm.release()
     node.board.cells[ANSWERED] += 1
     said = target.prefix(arm) if caller is None else target.prefix(arm) + caller.logged

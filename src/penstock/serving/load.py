@@ -15,6 +15,7 @@ from penstock.core.clock import monotonic
 from penstock.core.errors import Refused
 from penstock.core.routes import Arm, Endpoint
 from penstock.core.tensors import Tensors
+from penstock.predlog.recorder import Recorder
 from penstock.runtime import golden
 from penstock.runtime.batcher import Batcher
 from penstock.runtime.golden import Cost
@@ -38,7 +39,8 @@ StartWorkers = Callable[[Bundle], Awaitable[tuple[WorkerRunner, Cost]]]
 
 
 async def load_arm(
-    name: str, route: Endpoint, arm: Arm, settings: NodeSettings, board: Board, start_workers: StartWorkers
+    name: str, route: Endpoint, arm: Arm, settings: NodeSettings, board: Board, recorder: Recorder | None,
+    start_workers: StartWorkers,
 ) -> ServedArm:  # fmt: skip
     """Load `arm` beside whatever is served now; raises what is wrong with it, and then nothing has changed."""
     began = monotonic()
@@ -73,7 +75,8 @@ async def load_arm(
     if isinstance(runner, WorkerRunner):
         runner.on_change = batcher.wake
     cache = AnswerCache(route.cache, monotonic) if route.cache is not None else None
-    served = ServedArm(name, arm, bundle, batcher, cache, board)
+    records = recorder.stream(name, arm, manifest.signature, route.recording) if recorder is not None else None
+    served = ServedArm(name, arm, bundle, batcher, cache, board, records)
     batcher.observe = lambda calls, rows, seconds: board.record_batch(served.series, rows)
     board.cells[served.series + LOAD_US] = int((monotonic() - began) * 1e6)
     return served

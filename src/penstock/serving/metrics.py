@@ -75,6 +75,9 @@ class _Collector:
             ("penstock_accepted", "Requests read whole by the node.", board.ACCEPTED),
             ("penstock_answered", "Requests whose answer was handed to the socket.", board.ANSWERED),
             ("penstock_log_lines_dropped", "Log lines lost because nobody read them.", board.LOGS_DROPPED),
+            ("penstock_predictions_recorded", "Records written to the prediction log.", board.RECORDED),
+            ("penstock_predictions_recorded_bytes", "Bytes written to the prediction log.", board.RECORDED_BYTES),
+            ("penstock_predictions_dropped", "Records lost for want of room on disk or memory.", board.RECORDS_DROPPED),
         ):
             yield CounterMetricFamily(name, text, value=boards.process_total(cell))
         each = boards.each()

@@ -14,6 +14,7 @@ from penstock.core.clock import monotonic
 from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError
 from penstock.core.routes import Access, Arm, Endpoint, RouteDocument
+from penstock.predlog.recorder import Recorder
 from penstock.runtime.batcher import Pending
 from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
@@ -55,6 +56,11 @@ class Service:
             if settings.processes == 1
             else None
         )
+        self._recorder = (
+            Recorder(settings.predictions, settings.home / "salt", index, settings.recording, log.event)
+            if settings.recording is not None
+            else None
+        )
         self._tasks: list[asyncio.Task[NoReturn]] = []
 
     def answer(self, request: Request) -> Reply | Coroutine[Pending, None, Reply]:
@@ -81,6 +87,9 @@ class Service:
         """Serve what the routes say now, and begin to follow them and to hold deadlines."""
         self.every(EXPIRE_S, self._expire)
         self.every(RESTARTS_S, self._count_restarts)
+        if self._recorder is not None:
+            self.every(EXPIRE_S, self._count_records)
+            self._tasks.append(asyncio.ensure_future(self._recorder.run()))
         await self._first_routes()
         self._tasks.append(asyncio.ensure_future(self._follow()))
 
@@ -97,11 +106,14 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await self.swapper.close()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
+            self._count_records()
         if self._keeper is not None:
             await self._keeper.close()
 
     async def _load(self, name: str, route: Endpoint, arm: Arm) -> ServedArm:
-        return await load_arm(name, route, arm, self.settings, self.board, self._start_workers)
+        return await load_arm(name, route, arm, self.settings, self.board, self._recorder, self._start_workers)
 
     async def _start_workers(self, bundle: Bundle) -> tuple[WorkerRunner, Cost]:
         sockets, policy = self.settings.sockets, self.settings.worker_policy()
@@ -175,6 +187,10 @@ class Service:
             for arm in endpoint.arms:
                 if isinstance(arm.batcher.runner, LeasedRunner):
                     self.board.cells[arm.series + WORKER_RESTARTS] = arm.batcher.runner.restarts()
+
+    def _count_records(self) -> None:
+        if self._recorder is not None:
+            self.board.count_records(self._recorder.counts())
 
     async def _repeat(self, seconds: float, work: Callable[[], None]) -> NoReturn:
         while True:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.predlog.writer import RecordingLimits
 from penstock.runtime.worker.policy import WorkerPolicy
 from penstock.security.tls import TlsSettings
 from penstock.serving.http.door import HttpLimits
@@ -32,7 +33,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `processes` are event loops that share the port; `workers` are model processes of each version, `threads` run an
     inline model that is too slow for the event loop. With `require_key` routes without `access` let nobody call: a node
-    that others reach must not be opened by a document that forgot its keys.
+    that others reach must not be opened by a document that forgot its keys. Without `recording` there is no prediction
+    log.
     """
 
     routes: Path
@@ -52,6 +54,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     require_key: bool = False
     following: Following | None = None
     log_file: Path | None = None
+    recording: RecordingLimits | None = RecordingLimits()
 
     @property
     def state(self) -> Path:
@@ -67,6 +70,11 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     def sockets(self) -> Path:
         """Where the model processes listen."""
         return self.state / "workers"
+
+    @property
+    def predictions(self) -> Path:
+        """The node's part of the prediction log."""
+        return self.home / "predlog" / self.name
 
     def worker_policy(self) -> WorkerPolicy:
         """What the node allows its model processes."""

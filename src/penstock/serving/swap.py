@@ -59,6 +59,10 @@ class Swapper:
             node.board.cells[GENERATION] = document.generation
             node.board.cells[READY] = 1
             node.log.event("routes-applied", generation=document.generation, endpoints=len(new), problems=len(problems))
+            for endpoint in new.values():
+                for served in endpoint.arms:
+                    if served.records is not None:
+                        served.records.follow(endpoint.route.recording)
             self._retire(old, new)
             return problems
 
