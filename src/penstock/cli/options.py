@@ -71,6 +71,7 @@ class Serving(OptionGroup, frozen=True):
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
     ] = False
+    no_log: Annotated[bool, typer.Option("--no-log", help="Keep no prediction log.")] = False
 
 
 class Control(OptionGroup, frozen=True):

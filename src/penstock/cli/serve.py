@@ -137,6 +137,7 @@ def _run(
     document: bytes | None = None,
     following: Following | None = None,
 ) -> None:
+    from penstock.predlog.writer import RecordingLimits
     from penstock.serving.run import run_node
     from penstock.serving.settings import NodeSettings
 
@@ -150,6 +151,7 @@ def _run(
         workers=serving.workers,
         threads=serving.threads,
         allow_pickle=serving.allow_pickle,
+        recording=None if serving.no_log else RecordingLimits(),
         following=following,
     )
     sys.exit(run_node(node_settings, document))
