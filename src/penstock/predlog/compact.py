@@ -8,7 +8,6 @@ Who reads both leaves out the parts of the segments that are still there (`sourc
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import tempfile
@@ -20,46 +19,40 @@ import msgspec
 
 from penstock.core.errors import Conflict, PenstockError, Unavailable
 from penstock.predlog.record import Block
-from penstock.predlog.segment import (
-    BLOCK_HEADER_BYTES,
-    HEADER_BYTES,
-    Segment,
-    SegmentReport,
-    list_segments,
-    read_segment,
-)
-from penstock.predlog.table_parts import write_parts
+from penstock.predlog.segment import Segment, SegmentReport, list_segments, read_segment
+from penstock.predlog.table_parts import source_of, write_parts
 from penstock.predlog.table_store import TableStore
+from penstock.predlog.table_views import LogPlaces
 
 DAMAGED = ".damaged"
 _SCRATCH = "compact-"
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What one compaction did. `waiting` segments stay for the next one; `problems` says why, a line each.
+    """What one compaction did: segments and batches of outcomes that are in the table now.
 
-    `damaged` counts blocks that could not be read; their segments are kept beside the log as `NAME.seg.damaged`.
+    `waiting` files stay for the next one; `problems` says why, a line each. `damaged` counts blocks and outcomes that
+    could not be read; their files are kept beside the log, as `NAME.seg.damaged` and `damaged-NAME`.
     """
 
     segments: int = 0
     parts: int = 0
     rows: int = 0
+    batches: int = 0
     damaged: int = 0
     waiting: int = 0
     problems: tuple[str, ...] = ()
 
 
-def source_of(path: Path) -> str:
-    """What the names of a segment's parts begin with; it never changes while the segment grows.
-
-    Raises FileNotFoundError when the segment is gone.
-    """
-    with path.open("rb") as file:
-        # The first block's header has the checksum of its bytes. Two nodes may begin segments of one name in one
-        # table; they do not begin with the same records.
-        head = file.read(HEADER_BYTES + BLOCK_HEADER_BYTES)
-    identity = hashlib.sha256(path.name.encode() + b"\0" + head).hexdigest()[:16]
-    return f"{path.stem.split('-')[1]}-{identity}"
+def compact_all(places: LogPlaces) -> Compaction:
+    """Move all nodes' closed segments and all outcomes of this machine into the table; see `compact`."""
+    done = Compaction()
+    for folder in places.segments:
+        done = _plus(done, compact(folder, places.table))
+    moved = places.outcomes.forward(places.table)
+    problems = (moved.problem,) if moved.problem else ()
+    outcomes = Compaction(batches=moved.batches, damaged=moved.damaged, waiting=moved.waiting, problems=problems)
+    return _plus(done, outcomes)
 
 
 def compact(folder: Path, store: TableStore) -> Compaction:

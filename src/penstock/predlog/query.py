@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -15,7 +15,7 @@ from penstock.core.errors import DeadlineExceeded, InvalidInput, Refused
 from penstock.predlog.table_engine import engine_errors, literal
 from penstock.predlog.table_views import EVERYTHING, LogPlaces, Selection, Views, open_views
 
-View = Literal["predictions", "outcomes", "joined"]
+VIEWS = ("predictions", "outcomes", "joined")
 _FORMATS = {
     ".parquet": "FORMAT parquet, COMPRESSION zstd",
     ".csv": "FORMAT csv, HEADER",
@@ -61,12 +61,23 @@ def query(
     return Answer(columns=columns, rows=rows[:limit], truncated=len(rows) > limit, warnings=views.warnings)
 
 
-def export(places: LogPlaces, view: View, out: Path, selection: Selection = EVERYTHING) -> int:
+def unknown_outcomes(places: LogPlaces, received_us: int) -> int:
+    """How many of the outcomes received at that moment belong to rows that are not in the log, or not yet."""
+    with open_views(places) as views, engine_errors("looking for the outcomes' requests"):
+        told = "FROM outcomes WHERE received_at = make_timestamp(?)"
+        asked = f"SELECT count(*) FROM ({told}) ANTI JOIN predictions USING (request_id, row)"  # noqa: S608
+        ((count,),) = views.engine.execute(asked, [received_us]).fetchall()
+    return int(count)
+
+
+def export(places: LogPlaces, view: str, out: Path, selection: Selection = EVERYTHING) -> int:
     """Write a view to `out`, as Parquet, CSV or JSON lines by its suffix; whole, or not at all. Returns the rows.
 
     Raises InvalidInput (`invalid-choice`) for another suffix, Unavailable (`cannot-write`, `disk-full`).
     """
     form = _FORMATS.get(out.suffix.lower())
+    if view not in VIEWS:
+        raise InvalidInput("invalid-choice", f"there is no view {view!r}", hint=", ".join(VIEWS))
     if form is None:
         raise InvalidInput("invalid-choice", f"{out.name} is no kind of file we write", hint=", ".join(_FORMATS))
     partial = out.with_name(f".{out.name}.{os.getpid()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penstock.predlog.record import Block
+from penstock.predlog.segment import BLOCK_HEADER_BYTES, HEADER_BYTES
 from penstock.predlog.table_engine import engine_errors, literal, open_engine, quoted
 from penstock.predlog.table_rows import Rows, engine_columns, joined, rows_of
 
@@ -35,6 +37,19 @@ def part_key(endpoint: str, date: str, source: str, number: int) -> str:
         'predictions/endpoint=churn/date=2030-01-31/part-20300131T080000.000Z-0a1b-0.parquet'
     """
     return f"{FOLDER}/endpoint={endpoint}/date={date}/part-{source}-{number}.parquet"
+
+
+def source_of(path: Path) -> str:
+    """What the names of a segment's parts begin with; it never changes while the segment grows.
+
+    Raises FileNotFoundError when the segment is gone.
+    """
+    with path.open("rb") as file:
+        # The first block's header has the checksum of its bytes. Two nodes may begin segments of one name in one
+        # table; they do not begin with the same records.
+        head = file.read(HEADER_BYTES + BLOCK_HEADER_BYTES)
+    identity = hashlib.sha256(path.name.encode() + b"\0" + head).hexdigest()[:16]
+    return f"{path.stem.split('-')[1]}-{identity}"
 
 
 def write_parts(blocks: Iterable[Block], source: str, into: Path) -> list[Part]:

@@ -82,7 +82,8 @@ class Rows(msgspec.Struct, frozen=True, eq=False):
 
 def rows_of(block: Block) -> Iterator[Rows]:
     """The rows of a block, day by day. A failed call has one row, without inputs and outputs."""
-    counts = np.maximum(block.rows, 1) if block.inputs or block.outputs else np.ones(len(block), np.int32)
+    failed = (block.status >= 400) & (not (block.inputs or block.outputs))
+    counts = np.where(failed, 1, np.maximum(block.rows, 1))
     fields = {f"input.{name}": array for name, array in block.inputs.items()}
     fields |= {f"output.{name}": array for name, array in block.outputs.items()}
     of_record = np.repeat(np.arange(len(block)), counts)

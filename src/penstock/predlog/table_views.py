@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from penstock.core.errors import InvalidInput
-from penstock.predlog.compact import source_of
 from penstock.predlog.outcome_spool import FOLDER as OUTCOMES
 from penstock.predlog.outcome_spool import OutcomeSpool
 from penstock.predlog.outcomes import COLUMNS
@@ -24,9 +23,9 @@ from penstock.predlog.record import Block
 from penstock.predlog.segment import list_segments, read_segment
 from penstock.predlog.table_engine import engine_errors, literal, open_engine, quoted
 from penstock.predlog.table_parts import FOLDER as PREDICTIONS
-from penstock.predlog.table_parts import write_parts
+from penstock.predlog.table_parts import source_of, write_parts
 from penstock.predlog.table_rows import RECORD_COLUMNS
-from penstock.predlog.table_store import TableStore
+from penstock.predlog.table_store import TableStore, open_table_store
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -41,6 +40,20 @@ class LogPlaces(msgspec.Struct, frozen=True):
     table: TableStore
     outcomes: OutcomeSpool
     cache: Path
+
+
+def open_places(home: Path, address: str = "") -> LogPlaces:
+    """The log of a home: segments in `predlog/NODE`, the table at `address`, a folder or `s3://BUCKET/PREFIX`.
+
+    Nothing is created or contacted yet. Raises what `open_table_store` raises.
+    """
+    nodes = home / "predlog"
+    return LogPlaces(
+        segments=tuple(sorted(path for path in nodes.iterdir() if path.is_dir())) if nodes.is_dir() else (),
+        table=open_table_store(address or home / "log"),
+        outcomes=OutcomeSpool(home / "outcomes"),
+        cache=home / "log-cache",
+    )
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
