@@ -6,6 +6,7 @@ What changes something takes the identity that asks, and refuses what its role d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ from penstock.control import (
     approvals,
     backup,
     checks,
+    deploy,
     idempotency,
     keys,
     nodes,
@@ -115,6 +117,23 @@ class Control:
             spec, identity=identity, expected_generation=expected_generation, reason=reason, base=base
         )
         return self.continue_operation(begun.id, tell=tell)
+
+    def deploy(
+        self,
+        model: Any,
+        sample: Any = None,
+        *,
+        name: str,
+        identity: Identity,
+        endpoint: str = "",
+        alias: str = "",
+        reason: str = "",
+        tell: operations.Tell = operations.silent,
+        choices: Mapping[str, Any] | None = None,
+    ) -> deploy.Deployed:
+        """Pack, register, gate and apply a model in one call; `choices` are those of `penstock.pack`."""
+        wish = deploy.Wish(name=name, endpoint=endpoint or name, alias=alias, reason=reason, choices=choices or {})
+        return deploy.deploy(self._store, model, sample, wish, identity, self._judge, tell)
 
     def begin_apply(
         self,

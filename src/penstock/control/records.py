@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from penstock.core.errors import PenstockError
 from penstock.core.routes import Endpoint
 
 State = Literal["pending", "running", "waiting-approval", "done", "failed"]
@@ -18,6 +19,11 @@ class Failure(msgspec.Struct, frozen=True):
     code: str
     message: str
     hint: str = ""
+
+    def error(self) -> PenstockError:
+        """The error again, as the class of its kind."""
+        classes = {kind.kind: kind for kind in PenstockError.__subclasses__()}
+        return classes.get(self.kind, PenstockError)(self.code, self.message, hint=self.hint)
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -1,0 +1,61 @@
+"""Where commands ask control: on this machine's database, or through the API of a running one. Both answer alike."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.option_groups import OptionGroup
+from penstock.cli.options import Place
+from penstock.cli.settings import ensure_home
+from penstock.core.errors import InvalidInput, NotFound, Unsupported
+
+if TYPE_CHECKING:
+    from penstock.cli.embedded import Embedded
+    from penstock.cli.remote import Remote
+
+    Desk = Embedded | Remote
+
+DEFAULT_FILE = Path("penstock.yaml")
+
+
+class Server(OptionGroup, frozen=True):
+    """Which control to ask, where it is not this machine's database."""
+
+    server: Annotated[
+        str, typer.Option(metavar="URL", help="Ask a running control (default: $PENSTOCK_SERVER; else the database).")
+    ] = ""
+    key: Annotated[
+        str,
+        typer.Option(metavar="KEY", help="The key for --server (default: $PENSTOCK_KEY, or admin.key in the home)."),
+    ] = ""
+
+
+def open_desk(place: Place, server: Server) -> Desk:
+    """The desk that options and environment name; raises Unsupported (`missing-extra`), NotFound (`no-key`)."""
+    settings = place.settings(os.environ)
+    url = server.server or os.environ.get("PENSTOCK_SERVER", "")
+    try:
+        from penstock.cli.embedded import Embedded
+        from penstock.cli.remote import Remote
+    except ModuleNotFoundError as error:
+        raise Unsupported(
+            "missing-extra", f"control needs {error.name}", hint="pip install 'penstock[control]'"
+        ) from error
+    if not url:
+        ensure_home(settings)
+        return Embedded(settings)
+    if not url.startswith(("http://", "https://")):
+        raise InvalidInput("invalid-address", f"{url!r} is no address", hint="--server http://127.0.0.1:8700")
+    key = server.key or os.environ.get("PENSTOCK_KEY", "") or _own_key(settings.home / "admin.key")
+    return Remote(url.rstrip("/"), key, settings.home / "bundles")
+
+
+def _own_key(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        raise NotFound("no-key", f"there is no key, and none in {path}", hint="give --key KEY") from None

@@ -1,0 +1,94 @@
+"""Control on this machine's own database, for whoever can open that: no process needs to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.cli.settings import Settings
+from penstock.control.control import Control
+from penstock.control.reading import read_spec_file
+from penstock.control.records import Approval, Convergence, KeyRecord, NewKey, Operation, Plan, Status
+from penstock.security.identity import Identity
+from penstock.storage.locate import open_blobs
+
+
+class Embedded:
+    """A desk. Who has the database has every right to it, so the identity is the actor's, as admin."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._control = Control.open(settings.database_url, open_blobs(settings.artifacts_url), settings.home)
+        self._identity = Identity(subject=settings.actor, role="admin")
+
+    def close(self) -> None:
+        """Close the database."""
+        self._control.close()
+
+    def plan(self, file: Path) -> Plan:
+        """The difference between the file and what is."""
+        return self._control.plan(read_spec_file(file), base=file.absolute().parent)
+
+    def apply(
+        self, file: Path, *, expected_generation: int | None, reason: str, tell: Callable[[Operation], None]
+    ) -> Operation:
+        """Do it here and now."""
+        return self._control.apply(
+            read_spec_file(file),
+            identity=self._identity,
+            expected_generation=expected_generation,
+            reason=reason,
+            base=file.absolute().parent,
+            tell=tell,
+        )
+
+    def converged(self, generation: int) -> Convergence:
+        """Which nodes serve it."""
+        return self._control.converged(generation)
+
+    def status(self) -> Status:
+        """Everything."""
+        return self._control.status()
+
+    def create_key(
+        self,
+        subject: str,
+        role: str,
+        *,
+        endpoints: tuple[str, ...] | None,
+        expires_in_s: float | None,
+        rate_per_s: float | None,
+        reason: str,
+    ) -> NewKey:
+        """A new key."""
+        return self._control.create_key(
+            subject,
+            role,
+            identity=self._identity,
+            endpoints=endpoints,
+            expires_in_s=expires_in_s,
+            rate_per_s=rate_per_s,
+            reason=reason,
+        )
+
+    def keys(self) -> list[KeyRecord]:
+        """Every key."""
+        return self._control.keys(identity=self._identity)
+
+    def revoke_key(self, key_id: str, reason: str) -> KeyRecord:
+        """End it now."""
+        return self._control.revoke_key(key_id, identity=self._identity, reason=reason)
+
+    def rotate_key(self, key_id: str, grace_s: float, reason: str) -> NewKey:
+        """A successor."""
+        return self._control.rotate_key(key_id, identity=self._identity, grace_s=grace_s, reason=reason)
+
+    def approve(self, number: int, reason: str) -> Approval:
+        """Let it happen; its operation goes on here."""
+        decided = self._control.approve(number, identity=self._identity, reason=reason)
+        if decided.operation is not None:
+            self._control.continue_operation(decided.operation)
+        return decided
+
+    def refuse(self, number: int, reason: str) -> Approval:
+        """Do not let it happen."""
+        return self._control.refuse(number, identity=self._identity, reason=reason)

@@ -1,0 +1,197 @@
+"""Control through its API, with a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from penstock.bundle.bundle import Bundle, open_bundle, save_bundle
+from penstock.control.nodes import convergence
+from penstock.control.plan import bundle_path
+from penstock.control.reading import read_spec_file
+from penstock.control.records import Approval, Convergence, Failure, KeyRecord, NewKey, NodeRecord, Operation, Plan, Status
+from penstock.control.spec import Spec
+from penstock.core.digest import canonical_json
+from penstock.core.errors import PenstockError, Unavailable
+
+Answer = TypeVar("Answer")
+_TIMEOUT_S = 60
+_WAIT_S = 30
+_PAGE = 1000
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A part of a list, and the cursor of the rest."""
+
+    items: list[msgspec.Raw]
+    next: str | None
+
+
+class Remote:
+    """A desk at `url`; `bundles` is where archives are extracted to read their digest."""
+
+    def __init__(self, url: str, key: str, bundles: Path) -> None:
+        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        # No proxy of the environment: control is usually near, and the key is not for others.
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+        self._url = url
+        self._bundles = bundles
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def plan(self, file: Path) -> Plan:
+        """The difference between the file and what is; nothing is uploaded."""
+        return self._ask("POST", "/v1/plan", Plan, content=canonical_json(self._pinned(file, upload=False)))
+
+    def apply(
+        self, file: Path, *, expected_generation: int | None, reason: str, tell: Callable[[Operation], None]
+    ) -> Operation:
+        """Upload the file's bundles, ask for it, and follow it."""
+        wanted: dict[str, Any] = {"reason": reason}
+        if expected_generation is not None:
+            wanted["expected_generation"] = expected_generation
+        spec = canonical_json(self._pinned(file, upload=True))
+        operation = self._ask("POST", "/v1/apply", Operation, content=spec, params=wanted)
+        while True:
+            tell(operation)
+            if operation.ended or operation.state == "waiting-approval":
+                return operation
+            operation = self._ask(
+                "GET",
+                f"/v1/operations/{operation.id}",
+                Operation,
+                params={"after": len(operation.progress), "wait_s": _WAIT_S},
+            )
+
+    def converged(self, generation: int) -> Convergence:
+        """Which nodes serve it."""
+        return convergence(generation, self._all("/v1/nodes", NodeRecord))
+
+    def status(self) -> Status:
+        """Everything."""
+        return self._ask("GET", "/v1/status", Status)
+
+    def create_key(
+        self,
+        subject: str,
+        role: str,
+        *,
+        endpoints: tuple[str, ...] | None,
+        expires_in_s: float | None,
+        rate_per_s: float | None,
+        reason: str,
+    ) -> NewKey:
+        """A new key."""
+        wish = {
+            "subject": subject,
+            "role": role,
+            "endpoints": endpoints,
+            "expires_in_s": expires_in_s,
+            "rate_per_s": rate_per_s,
+            "reason": reason,
+        }
+        return self._ask("POST", "/v1/keys", NewKey, content=canonical_json(wish))
+
+    def keys(self) -> list[KeyRecord]:
+        """Every key."""
+        return self._all("/v1/keys", KeyRecord)
+
+    def revoke_key(self, key_id: str, reason: str) -> KeyRecord:
+        """End it now."""
+        return self._ask("DELETE", f"/v1/keys/{quote(key_id, safe='')}", KeyRecord, params={"reason": reason})
+
+    def rotate_key(self, key_id: str, grace_s: float, reason: str) -> NewKey:
+        """A successor."""
+        wish = canonical_json({"grace_s": grace_s, "reason": reason})
+        return self._ask("POST", f"/v1/keys/{quote(key_id, safe='')}/rotate", NewKey, content=wish)
+
+    def approve(self, number: int, reason: str) -> Approval:
+        """Let it happen."""
+        return self._decide(number, "approve", reason)
+
+    def refuse(self, number: int, reason: str) -> Approval:
+        """Do not let it happen."""
+        return self._decide(number, "refuse", reason)
+
+    def _decide(self, number: int, decision: str, reason: str) -> Approval:
+        return self._ask(
+            "POST", f"/v1/approvals/{number}/{decision}", Approval, content=canonical_json({"reason": reason})
+        )
+
+    # How
+
+    def _pinned(self, file: Path, *, upload: bool) -> Spec:
+        spec = read_spec_file(file)
+        models = {}
+        for name, about in spec.models.items():
+            path = bundle_path(about.bundle, f"models.{name}", file.absolute().parent)
+            digest = about.bundle
+            if path is not None:
+                bundle = open_bundle(path, self._bundles)
+                digest = bundle.digest
+                if upload:
+                    self._upload(name, bundle)
+            models[name] = msgspec.structs.replace(about, bundle=digest)
+        return msgspec.structs.replace(spec, models=models)
+
+    def _upload(self, model: str, bundle: Bundle) -> None:
+        archive = save_bundle(bundle, self._bundles / f"{bundle.version}.upload.penstock")
+        try:
+            with archive.open("rb") as file:
+                headers = {"content-type": "application/octet-stream"}
+                path = f"/v1/models/{quote(model, safe='')}/versions"
+                self._ask("POST", path, dict[str, Any], content=file, headers=headers)
+        finally:
+            archive.unlink(missing_ok=True)
+
+    def _all(self, path: str, kind: type[Answer]) -> list[Answer]:
+        found: list[Answer] = []
+        params: dict[str, Any] = {"limit": _PAGE}
+        while True:
+            part = self._ask("GET", path, Page, params=params)
+            found += [msgspec.json.decode(item, type=kind) for item in part.items]
+            if part.next is None:
+                return found
+            params["cursor"] = part.next
+
+    def _ask(self, method: str, path: str, kind: type[Answer], **how: Any) -> Answer:
+        try:
+            response = self._http.request(method, path, **how)
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                "control-unavailable", f"{self._url}: {error or type(error).__name__}", hint="is penstock up running?"
+            ) from error
+        if response.is_success:
+            try:
+                return msgspec.json.decode(response.content, type=kind)
+            except msgspec.MsgspecError as error:
+                raise Unavailable(
+                    "control-unavailable", f"{self._url} answered what no control does: {error}"
+                ) from None
+        raise self._problem(response)
+
+    def _problem(self, response: httpx.Response) -> PenstockError:
+        try:
+            problem = msgspec.json.decode(response.content, type=_Problem)
+        except msgspec.MsgspecError:
+            return Unavailable(
+                "control-unavailable", f"{self._url} answered {response.status_code}, and not as control"
+            )
+        return Failure(problem.title, problem.code, problem.detail, problem.hint).error()
+
+    def _strange(self, what: str) -> PenstockError:
+        return Unavailable("control-unavailable", f"{self._url} does not answer as control does: {what}")
+
+
+class _Problem(msgspec.Struct):
+    title: str
+    code: str
+    detail: str
+    hint: str = ""
