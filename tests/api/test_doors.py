@@ -37,8 +37,8 @@ def test_without_a_key_nothing_but_health_is_told(api):
     nobody = Api(api.port)
     assert nobody.get("/v1/health/live")["status"] == "live" and nobody.get("/v1/health/ready")["status"] == "ready"
     for path in ("/v1/models", "/v1/status", "/v1/audit", "/v1/nodes/local/routes"):
-        assert code(nobody, "GET", path) == (401, "no-key")
-    assert code(nobody, "POST", "/v1/apply", spec()) == (401, "no-key")
+        assert code(nobody, "GET", path) == (401, "missing-key")
+    assert code(nobody, "POST", "/v1/apply", spec()) == (401, "missing-key")
     assert code(Api(api.port, "pk_0_" + "A" * 43), "GET", "/v1/models") == (401, "invalid-key")
     assert code(Api(api.port, "nonsense"), "GET", "/v1/models")[0] == 401
 

@@ -15,6 +15,7 @@ from penstock.core.errors import Overloaded, Unauthenticated
 from penstock.security.identity import Identity
 from penstock.security.permissions import Action, allow
 from penstock.security.rates import Rate, take
+from penstock.security.tokens import looks_like_token
 
 _MOST_CALLERS = 10_000
 
@@ -24,7 +25,7 @@ def identify(request: Request, authorization: Annotated[str, Header(include_in_s
     doors = doors_of(request)
     scheme, _, text = authorization.partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
-        raise Unauthenticated("no-key", "this needs a key", hint="send the header Authorization: Bearer KEY")
+        raise Unauthenticated("missing-key", "this needs a key", hint="send the header Authorization: Bearer KEY")
     found = identity_of(doors, text.strip())
     doors.rates.check(found.subject)
     return found
@@ -32,7 +33,7 @@ def identify(request: Request, authorization: Annotated[str, Header(include_in_s
 
 def identity_of(doors: Doors, text: str) -> Identity:
     """Who this text proves: an API key, or a token of the configured issuer."""
-    if doors.verify_token is not None and not text.startswith("pk_"):
+    if doors.verify_token is not None and looks_like_token(text):
         return doors.verify_token(text)
     return doors.control.identify(text)
 
@@ -61,7 +62,7 @@ class Rates:
         self._lock = threading.Lock()
 
     def check(self, subject: str) -> None:
-        """Count one request; raises Overloaded (`rate-limited`) beyond the rate."""
+        """Count one request; raises Overloaded (`rate-exceeded`) beyond the rate."""
         with self._lock:
             if len(self._buckets) > _MOST_CALLERS:
                 self._buckets.clear()
@@ -69,5 +70,5 @@ class Rates:
             self._buckets[subject], wait_s = take(self._buckets.get(subject, 0.0), self._rate, now)
         if wait_s > 0:
             raise Overloaded(
-                "rate-limited", f"{subject} asks too often", hint="wait", retry_after_s=max(1, round(wait_s))
+                "rate-exceeded", f"{subject} asks too often", hint="wait", retry_after_s=max(1, round(wait_s))
             )

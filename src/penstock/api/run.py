@@ -27,8 +27,11 @@ from penstock.api.watch import RoutesWatch
 from penstock.control.control import Control
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated, Unavailable
+from penstock.predlog.table_views import open_places
 from penstock.security.identity import Identity
+from penstock.security.issuer_keys import IssuerKeys
 from penstock.security.rates import Rate
+from penstock.security.tokens import IssuerSettings, verify_token
 from penstock.serving.log import Log
 from penstock.serving.log_file import open_log
 from penstock.serving.settings import NodeSettings
@@ -41,7 +44,10 @@ Say = Callable[[str], None]
 
 
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `penstock up` was told. Without `node` it runs control alone; `rate` is of each caller."""
+    """What `penstock up` was told.
+
+    Without `node` it runs control alone; `rate` is of each caller; with `issuer` its tokens are taken beside keys.
+    """
 
     home: Path
     database_url: str
@@ -50,6 +56,7 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8700
     node: NodeSettings | None = None
     rate: Rate = Rate(200, 400)
+    issuer: IssuerSettings | None = None
 
     @property
     def address(self) -> str:
@@ -113,6 +120,8 @@ class _Up:
             spool=self.settings.home / "uploads",
             stopping=stopping,
             continue_soon=executor.soon,
+            verify_token=_verifier(self.settings),
+            post_outcomes=open_places(self.settings.home).outcomes.append,
         )
         server = _Server(Guard(build_app(doors), self.log.event))
         tasks = [asyncio.ensure_future(work) for work in (watch.run(), executor.run())]
@@ -176,6 +185,14 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave them to `_Up`: the node is to drain first."""
         yield
+
+
+def _verifier(settings: UpSettings) -> Callable[[str], Identity] | None:
+    issuer = settings.issuer
+    if issuer is None:
+        return None
+    keys = IssuerKeys(issuer, settings.home / "issuer-keys.json")
+    return lambda text: verify_token(text, issuer, keys, wall())
 
 
 def ensure_node_key(control: Control, name: str, path: Path) -> None:

@@ -55,9 +55,16 @@ class Serving(OptionGroup, frozen=True):
     """How a node listens, and with how many processes and threads it answers."""
 
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port to listen on.")] = 8080
-    host: Annotated[str, typer.Option(help="The address to listen on; any but loopback needs --insecure.")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; any but loopback needs keys and TLS, or --insecure.")
+    ] = "127.0.0.1"
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate and its chain, PEM: speak TLS.")
+    ] = None
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key, PEM.")] = None
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Let in clients with a certificate of this authority alone.")
+    ] = None
     processes: Annotated[
         int, typer.Option(metavar="N", min=0, help="Event loops that share the port; 0 is one per usable core.")
     ] = 0

@@ -46,6 +46,9 @@ def serve(
     cache: Annotated[
         bool, typer.Option("--cache", help="Keep answers of a deterministic model for identical calls.")
     ] = False,
+    access: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Who may call: the `access` part of a route document, as JSON.")
+    ] = None,
     *,
     serving: Serving,
     home: Home = None,
@@ -54,7 +57,7 @@ def serve(
 
     Example: penstock serve churn.penstock --port 8080
     """
-    _check_host(serving)
+    require_key = _check_host(serving, keys=access is not None)
     settings = Place(home=home).settings(os.environ)
     ensure_home(settings)
     bundle, version = _find(model, settings)
@@ -66,11 +69,16 @@ def serve(
         weight=TOTAL_WEIGHT,
     )
     endpoint = Endpoint(arms=(arm,), isolation=isolation, cache=Cache() if cache else None)
-    document = RouteDocument(format=FORMAT, generation=1, endpoints={name or bundle.manifest.name: endpoint})
+    document = RouteDocument(
+        format=FORMAT,
+        generation=1,
+        endpoints={name or bundle.manifest.name: endpoint},
+        access=_read_access(access) if access is not None else None,
+    )
     # Through the reader: a wrong --name is refused here as it would be in a file.
     text = canonical_json(read_routes(canonical_json(document)))
     place = f"serve-{serving.port}"
-    _run(settings, settings.home / "nodes" / place / "served.json", place, serving, document=text)
+    _run(settings, settings.home / "nodes" / place / "served.json", place, serving, require_key, document=text)
 
 
 def node(

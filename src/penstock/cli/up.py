@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from penstock.cli.answers import tell
@@ -16,8 +18,11 @@ from penstock.cli.option_groups import spread
 from penstock.cli.options import Place
 from penstock.cli.serve import usable_cores
 from penstock.cli.settings import ensure_home
-from penstock.core.errors import Unsupported
+from penstock.core.errors import InvalidInput, Unsupported
 from penstock.core.names import check_name
+
+if TYPE_CHECKING:
+    from penstock.security.tokens import IssuerSettings
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -33,6 +38,9 @@ def up(
     processes: Annotated[
         int, typer.Option(metavar="N", min=0, help="The node's event loops; 0 is one per usable core.")
     ] = 0,
+    issuer: Annotated[
+        Path | None, typer.Option(help="A YAML file that says whose OIDC tokens are taken beside keys.")
+    ] = None,
     *,
     place: Place,
 ) -> None:
@@ -66,5 +74,16 @@ def up(
         artifacts_url=settings.artifacts_url,
         port=port,
         node=None if no_node else node,
+        issuer=_read_issuer(issuer) if issuer is not None else None,
     )
     sys.exit(run_up(whole, tell))
+
+
+def _read_issuer(path: Path) -> IssuerSettings:
+    from penstock.security.tokens import IssuerSettings
+    from penstock.storage.yaml_text import read_yaml
+
+    try:
+        return msgspec.convert(read_yaml(path.read_text(), str(path)), IssuerSettings)
+    except (OSError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise InvalidInput("invalid-issuer", f"{path}: {error}") from None
