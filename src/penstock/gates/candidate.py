@@ -21,6 +21,7 @@ from penstock.gates.served import ServedModel
 
 # One call of a gate; a model that takes longer for at most 1 000 rows would not answer anybody.
 CALL_LIMIT_S = 30.0
+_RESTART_S = 60.0
 _ROWS_AT_ONCE = 1000
 
 
@@ -65,7 +66,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
     def run(self, bound: Tensors) -> Tensors:
         """The answers to inputs that were bound."""
-        return self.served.run(bound, min(CALL_LIMIT_S, self.left_s()))
+        left = self.left_s()
+        return self.served.run(bound, min(CALL_LIMIT_S, left), min(_RESTART_S, left))
 
     def left_s(self) -> float:
         """Seconds that the gate may still take; raises DeadlineExceeded (`gate-timeout`) when there are none."""

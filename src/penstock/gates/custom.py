@@ -97,7 +97,8 @@ def _run(candidate: Candidate, file: str, timeout_s: float) -> tuple[list[Result
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        said, found = tail.text(), _read(results)
+            said = tail.text()
+        found = _read(results)
         # The last line is missing when it was ended, or ended itself in the middle, even with exit code 0.
         if found and not found[-1].name:
             return found[:-1], said

@@ -103,20 +103,27 @@ def _run_function(name: str, function: Callable[[CheckedModel], Any], model: Che
     return Result(name, "fail", said)
 
 
-class _Plugin:
+def _plugin(pytest: Any, model: CheckedModel, tell: Callable[[Result], None]) -> Any:
     """Gives pytest the model, and its results to us."""
 
-    def __init__(self, pytest: Any, model: CheckedModel, tell: Callable[[Result], None]) -> None:
-        self._tell = tell
-        self.candidate = pytest.fixture(scope="session", name="candidate")(lambda: model)
-        self.predict = pytest.fixture(scope="session", name="predict")(lambda: model.predict)
+    # Made here: pytest looks for fixtures in the class of a plugin, and only a test run needs pytest.
+    class Plugin:
+        @pytest.fixture(scope="session")  # type: ignore[untyped-decorator]
+        def candidate(self) -> CheckedModel:
+            return model
 
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        """A test is told once: when it ran, or when its setting up or tearing down went wrong."""
-        if report.when == "call" or not report.passed:
-            verdict: Any = {"passed": "pass", "failed": "fail"}.get(report.outcome, "inconclusive")
-            text = "" if report.passed else str(report.longreprtext)[-1500:] or str(report.longrepr)[-1500:]
-            self._tell(Result(report.nodeid.rpartition("::")[2], verdict, text))
+        @pytest.fixture(scope="session")  # type: ignore[untyped-decorator]
+        def predict(self) -> Any:
+            return model.predict
+
+        def pytest_runtest_logreport(self, report: Any) -> None:
+            # Once a test: when it ran, or when its setting up or tearing down went wrong.
+            if report.when == "call" or not report.passed:
+                verdict: Any = {"passed": "pass", "failed": "fail"}.get(report.outcome, "inconclusive")
+                text = "" if report.passed else str(report.longrepr)[-1500:]
+                tell(Result(report.nodeid.rpartition("::")[2], verdict, text))
+
+    return Plugin()
 
 
 def _run_pytest(path: Path, model: CheckedModel, tell: Callable[[Result], None]) -> None:
@@ -135,7 +142,7 @@ def _run_pytest(path: Path, model: CheckedModel, tell: Callable[[Result], None])
         os.devnull,
         "--import-mode=importlib",
     ]
-    status = pytest.main([*options, str(path)], plugins=[_Plugin(pytest, model, tell)])
+    status = pytest.main([*options, str(path)], plugins=[_plugin(pytest, model, tell)])
     # 0 and 1 are told test by test, 5 is that there was none.
     if int(status) not in (0, 1, 5):
         tell(Result("pytest", "fail", f"pytest ended with {pytest.ExitCode(status).name}; see the output"))

@@ -33,10 +33,15 @@ def check(candidate: Candidate, settings: RobustnessSettings) -> Finding:
     candidate.served.start()
     blocks = {name: _asked(candidate, block, finite) for name, block in _blocks(candidate, base, settings.seed)}
     let_in = _let_in(candidate, base)
-    flips, rows = _flips(candidate, base, settings)
     problems = [f"{name} rows: {found['problem']}" for name, found in blocks.items() if found["problem"]]
     problems += [f"{name} is not refused" for name in let_in]
-    if rows and flips > settings.max_flips * rows:
+    flips = rows = 0
+    try:
+        flips, rows = _flips(candidate, base, settings)
+    except PenstockError as error:
+        candidate.left_s()
+        problems.append(f"nudged rows: {error.message}")
+    if flips > settings.max_flips * rows:
         problems.append(f"{flips} of {rows} rows nudged by {settings.nudge:g} of the spread are answered otherwise")
     evidence = {"blocks": blocks, "not_refused": let_in, "nudged_rows": rows, "flips": flips}
     verdict: Verdict = "fail" if problems else "pass"

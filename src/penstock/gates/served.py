@@ -69,10 +69,13 @@ class ServedModel:
                 raise
         return self._pool.cost
 
-    def run(self, inputs: Tensors, limit_s: float) -> Tensors:
-        """The answers to inputs that were bound; raises what the model's process reports, or that it died."""
+    def run(self, inputs: Tensors, limit_s: float, wait_s: float) -> Tensors:
+        """The answers to inputs that were bound; raises what the model's process reports, or that it died.
+
+        `wait_s` is for a process that is being started again, `limit_s` for the call itself.
+        """
         self.start()
-        result = self._do(self._ask(inputs, limit_s))
+        result = self._do(self._ask(inputs, limit_s, wait_s))
         if isinstance(result, PenstockError):
             raise result
         return result
@@ -118,9 +121,9 @@ class ServedModel:
         if event == "worker-ready":
             self._pid = fields["pid"]
 
-    async def _ask(self, inputs: Tensors, limit_s: float) -> Tensors | PenstockError:
+    async def _ask(self, inputs: Tensors, limit_s: float, wait_s: float) -> Tensors | PenstockError:
         assert self._runner is not None  # noqa: S101 - `start` has returned
-        until = monotonic() + limit_s
+        until = monotonic() + wait_s
         # None is there while one that died is being started again.
         while not self._runner.slots:
             self._changed.clear()
@@ -130,7 +133,7 @@ class ServedModel:
             except TimeoutError:
                 return Unavailable("no-worker", f"the model's process is gone: {self._pool.reason or 'not started'}")
         answered: asyncio.Future[Tensors | PenstockError] = asyncio.get_running_loop().create_future()
-        self._runner.start(inputs, None, max(0.001, until - monotonic()), answered.set_result)
+        self._runner.start(inputs, None, limit_s, answered.set_result)
         return await answered
 
     async def _down(self) -> None:
