@@ -1,0 +1,173 @@
+"""`penstock check`: the gates on one bundle or version, for people and for continuous integration.
+
+Exit status: 0 pass, 1 fail, 3 inconclusive.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from penstock.cli.answers import answer, tell
+from penstock.cli.environments import ensure_environment
+from penstock.cli.option_groups import spread
+from penstock.cli.options import Json, Place
+from penstock.cli.registry import open_registry
+from penstock.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from penstock.bundle.bundle import Bundle
+    from penstock.cli.settings import Settings
+    from penstock.core.verdicts import Report
+    from penstock.gates.plan import GatePlan
+
+EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
+_METRIC = re.compile(
+    r"(?P<name>\w+)(?P<order>>=|<=)(?:(?P<champion>champion)(?P<margin>[-+][\d.eE]+)?|(?P<number>\S+))"
+)
+
+_Texts = list[str]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this file to the program."""
+    app.command()(spread(check))
+
+
+def check(
+    candidate: Annotated[str, typer.Argument(metavar="BUNDLE|REF", help="A bundle, or MODEL, MODEL/7, MODEL@ALIAS.")],
+    against: Annotated[
+        str, typer.Option(metavar="BUNDLE|REF", help="The champion: what callers use now, and what must not be lost.")
+    ] = "",
+    gates: Annotated[Path | None, typer.Option(metavar="FILE.yaml", help="Which gates, with what settings.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Held-out rows: CSV, Parquet or NPZ.")] = None,
+    target: Annotated[str, typer.Option(metavar="COL", help="The column of them that is the true answer.")] = "",
+    metric: Annotated[
+        _Texts | None,
+        typer.Option(metavar="BOUND", help="accuracy>=0.9, mean_squared_error<=4 or roc_auc>=champion-0.01."),
+    ] = None,
+    slices: Annotated[
+        _Texts | None, typer.Option("--slice", metavar="COL", help="Judge each value of this column by itself.")
+    ] = None,
+    checks: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE.py", help="Checks of your own: functions check_*, or pytest.")
+    ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
+    ] = False,
+    *,
+    place: Place,
+    as_json: Json = False,
+) -> None:
+    """Ask every gate about a bundle before it gets traffic; exit 0 pass, 1 fail, 3 inconclusive.
+
+    Example: penstock check new.penstock --against churn@champion --data rows.csv --target left --metric "accuracy>=0.9"
+    """
+    from penstock.gates.candidate import open_candidate
+    from penstock.gates.plan import GatePlan, read_plan_file
+    from penstock.gates.run import run_gates
+
+    plan = read_plan_file(gates) if gates is not None else GatePlan()
+    plan = _with_options(plan, data, target, metric or [], slices or [], checks or [])
+    settings = place.settings(os.environ)
+    with ExitStack() as stack:
+        cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-check-")))
+        bundle = _opened(candidate, cache, settings)
+        champion = _opened(against, cache, settings) if against else None
+        for needed in (bundle, champion):
+            if needed is not None and (failure := ensure_environment(needed, settings.home, tell)):
+                tell(f"this machine cannot run {needed.manifest.name}: {failure}")
+        opened = open_candidate(bundle, settings.home, champion=champion, allow_pickle=allow_pickle)
+        subject = stack.enter_context(opened)
+        report = run_gates(subject, plan, progress=(lambda gate: None) if as_json else lambda gate: tell(f"  {gate} …"))
+    if as_json:
+        answer(report, as_json=True)
+    else:
+        _show(report, bundle)
+    raise typer.Exit(EXIT[report.verdict])
+
+
+def _opened(text: str, cache: Path, settings: Settings) -> Bundle:
+    """The bundle at a path, or a version of the registry."""
+    from penstock.bundle.bundle import SUFFIX, open_bundle
+
+    if text.endswith(SUFFIX) or Path(text).exists():
+        return open_bundle(Path(text), cache)
+    with open_registry(settings) as registry:
+        return registry.fetch(registry.resolve(text), settings.home / "bundles")
+
+
+def _with_options(
+    plan: GatePlan, data: Path | None, target: str, metrics: _Texts, slices: _Texts, checks: list[Path]
+) -> GatePlan:
+    """The plan with what the options say besides."""
+    from penstock.gates.plan import read_plan
+
+    value: dict[str, Any] = msgspec.to_builtins(plan)
+    asked: dict[str, Any] = {
+        "data": str(data or ""),
+        "target": target,
+        "slices": slices,
+        "metrics": read_bounds(metrics),
+    }
+    if given := {name: part for name, part in asked.items() if part}:
+        quality = (value.get("quality") or {}) | given
+        if lacking := [
+            f"--{name}".removesuffix("s") for name in ("data", "target", "metrics") if not quality.get(name)
+        ]:
+            raise InvalidInput("invalid-choice", f"to judge quality, {' and '.join(lacking)} must be given, too")
+        value["quality"] = quality
+    if checks:
+        value["custom"] = {**(value.get("custom") or {}), "files": [str(path) for path in checks]}
+    return read_plan(value, "the command line")
+
+
+def read_bounds(texts: list[str]) -> dict[str, dict[str, float]]:
+    """Bounds as they are typed, by metric; raises InvalidInput (`invalid-choice`).
+
+    Example:
+        >>> read_bounds(["accuracy>=0.9", "accuracy>=champion-0.01", "max_error<=champion+2"])
+        {'accuracy': {'min': 0.9, 'not_worse_than': 0.01}, 'max_error': {'not_worse_than': 2.0}}
+    """
+    found: dict[str, dict[str, float]] = {}
+    for text in texts:
+        match = _METRIC.fullmatch(text.replace(" ", ""))
+        try:
+            if match is None:
+                raise ValueError
+            greater = match["order"] == ">="
+            number = float(match["number"] or match["margin"] or 0)
+            if match["champion"] and number and (number < 0) is not greater:
+                raise ValueError
+        except ValueError:
+            raise InvalidInput(
+                "invalid-choice", f"--metric {text!r} is no bound",
+                hint="write accuracy>=0.9, mean_squared_error<=4, roc_auc>=champion-0.01",
+            ) from None  # fmt: skip
+        kind = "not_worse_than" if match["champion"] else "min" if greater else "max"
+        found.setdefault(match["name"], {})[kind] = abs(number) if match["champion"] else number
+    return found
+
+
+def _show(report: Report, bundle: Bundle) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
+    table = Table(title=f"{bundle.manifest.name} {bundle.version}: {report.verdict}", title_justify="left")
+    for heading in ("gate", "verdict", "what was found"):
+        table.add_column(heading, no_wrap=heading != "what was found")
+    for finding in report.findings:
+        # As text: what a model or a check says may look like markup.
+        table.add_row(finding.gate, Text(finding.verdict, colours[finding.verdict]), Text(finding.summary))
+    Console().print(table)
+    if report.verdict == "inconclusive":
+        typer.echo("inconclusive is no pass: give more data, or have somebody approve it")
