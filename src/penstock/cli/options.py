@@ -12,6 +12,7 @@ import typer
 from penstock.cli.option_groups import OptionGroup
 from penstock.cli.settings import Settings, read_settings
 from penstock.core.errors import InvalidInput
+from penstock.security.tls import TlsSettings
 
 if TYPE_CHECKING:
     from penstock.serving.settings import Following
@@ -79,6 +80,15 @@ class Serving(OptionGroup, frozen=True):
         bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
     ] = False
     no_log: Annotated[bool, typer.Option("--no-log", help="Keep no prediction log.")] = False
+
+    def tls(self) -> TlsSettings | None:
+        """What the node speaks TLS with, None for plain HTTP."""
+        if self.tls_cert is None or self.tls_key is None:
+            if self.tls_cert or self.tls_key or self.tls_client_ca:
+                raise typer.BadParameter("TLS needs both --tls-cert and --tls-key")
+            return None
+        client_ca = self.tls_client_ca.absolute() if self.tls_client_ca is not None else None
+        return TlsSettings(certificate=self.tls_cert.absolute(), key=self.tls_key.absolute(), client_ca=client_ca)
 
 
 class Control(OptionGroup, frozen=True):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 import typer
 
 from penstock.cli.option_groups import spread
@@ -17,9 +18,10 @@ from penstock.cli.options import Control, Home, Place, Serving
 from penstock.cli.registry import open_registry
 from penstock.cli.settings import Settings, ensure_home
 from penstock.core.digest import canonical_json
-from penstock.core.errors import NotFound, Refused
+from penstock.core.distinct import refuse_duplicate_keys
+from penstock.core.errors import InvalidInput, NotFound, Refused
 from penstock.core.names import check_name
-from penstock.core.routes import FORMAT, TOTAL_WEIGHT, Arm, Cache, Endpoint, RouteDocument, read_routes
+from penstock.core.routes import FORMAT, TOTAL_WEIGHT, Access, Arm, Cache, Endpoint, RouteDocument, read_routes
 
 if TYPE_CHECKING:
     from penstock.bundle.bundle import Bundle
@@ -47,7 +49,10 @@ def serve(
         bool, typer.Option("--cache", help="Keep answers of a deterministic model for identical calls.")
     ] = False,
     access: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Who may call: the `access` part of a route document, as JSON.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, help="Who may call: the `access` of a route document, JSON."
+        ),
     ] = None,
     *,
     serving: Serving,
@@ -78,7 +83,8 @@ def serve(
     # Through the reader: a wrong --name is refused here as it would be in a file.
     text = canonical_json(read_routes(canonical_json(document)))
     place = f"serve-{serving.port}"
-    _run(settings, settings.home / "nodes" / place / "served.json", place, serving, require_key, document=text)
+    routes = settings.home / "nodes" / place / "served.json"
+    _run(settings, routes, place, serving, require_key=require_key, document=text)
 
 
 def node(
@@ -95,11 +101,11 @@ def node(
     """
     if (routes is None) == (not control.control):
         raise typer.BadParameter("give either --routes or --control")
-    _check_host(serving)
+    require_key = _check_host(serving, keys=True)
     settings = Place(home=home).settings(os.environ)
     ensure_home(settings)
     followed = settings.home / "nodes" / check_name(name, "node") / "followed.json"
-    _run(settings, routes or followed, name, serving, following=control.following())
+    _run(settings, routes or followed, name, serving, require_key=require_key, following=control.following())
 
 
 def _find(model: str, settings: Settings) -> tuple[Bundle, str]:
@@ -127,13 +133,28 @@ def _find(model: str, settings: Settings) -> tuple[Bundle, str]:
         return registry.fetch(version, bundles), version.ref
 
 
-def _check_host(serving: Serving) -> None:
-    if serving.host not in _LOOPBACK and not serving.insecure:
+def _check_host(serving: Serving, *, keys: bool) -> bool:
+    """Whether nobody may call without a key, whatever the routes will say; `keys` tells that they can have some."""
+    if serving.host in _LOOPBACK or serving.insecure:
+        return False
+    missing = [name for name, there in (("keys", keys), ("TLS", serving.tls() is not None)) if not there]
+    if missing:
         raise Refused(
             "insecure-address",
-            f"{serving.host} is reachable from other machines, and this node has neither keys nor TLS",
-            hint="keep 127.0.0.1, or add --insecure",
+            f"{serving.host} is reachable from other machines, and this node has no {' and no '.join(missing)}",
+            hint="keep 127.0.0.1, give --tls-cert, --tls-key and (to serve) --access, or add --insecure",
         )
+    return True
+
+
+def _read_access(path: Path) -> Access:
+    data = path.read_bytes()
+    try:
+        access = msgspec.json.decode(data, type=Access)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput("invalid-routes", f"{path}: {error}", hint="see docs/formats/routes.md") from None
+    refuse_duplicate_keys(data, "invalid-routes", f"{path}: ")
+    return access
 
 
 def _run(
@@ -142,6 +163,7 @@ def _run(
     name: str,
     serving: Serving,
     *,
+    require_key: bool,
     document: bytes | None = None,
     following: Following | None = None,
 ) -> None:
@@ -160,6 +182,8 @@ def _run(
         threads=serving.threads,
         allow_pickle=serving.allow_pickle,
         recording=None if serving.no_log else RecordingLimits(),
+        tls=serving.tls(),
+        require_key=require_key,
         following=following,
     )
     sys.exit(run_node(node_settings, document))

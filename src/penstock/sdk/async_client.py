@@ -17,6 +17,7 @@ from penstock.sdk.encode import Parameters
 from penstock.sdk.http import incoming, lost, open_async_client, request_of
 from penstock.sdk.messages import Conversation, Heard, Incoming, Lost, Pause, Send
 from penstock.sdk.prediction import Prediction
+from penstock.sdk.security import Certificate, Verify, security_of
 
 T = TypeVar("T")
 
@@ -40,6 +41,9 @@ class AsyncClient:
         self,
         url: str,
         *,
+        key: str | None = None,
+        verify: Verify = True,
+        cert: Certificate | None = None,
         timeout_s: float = 10.0,
         retries: int = 2,
         http: httpx.AsyncClient | None = None,
@@ -49,7 +53,8 @@ class AsyncClient:
     ) -> None:
         self._calls = Calls(url, Terms(timeout_s, retries, clock, draw))
         self._own = http is None
-        self._http = http if http is not None else open_async_client(self._calls.address)
+        security = security_of(key, verify, cert, own=self._own)
+        self._http = http if http is not None else open_async_client(self._calls.address, security)
         self._sleep = sleep
 
     async def predict(

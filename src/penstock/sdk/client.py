@@ -17,6 +17,7 @@ from penstock.sdk.encode import Parameters
 from penstock.sdk.http import incoming, lost, open_client, request_of
 from penstock.sdk.messages import Conversation, Heard, Incoming, Lost, Pause, Send
 from penstock.sdk.prediction import Prediction
+from penstock.sdk.security import Certificate, Verify, security_of
 
 T = TypeVar("T")
 
@@ -31,8 +32,12 @@ class Client:
     changes nothing; other failures are not sent again, because they would only fail again. Nothing is sent after the
     deadline.
 
-    Hand in an `httpx.Client` of your own for TLS, keys or proxies; it stays yours to close. `clock`, `draw` and `sleep`
-    are where time and chance come from.
+    `key` is the API key (default: the environment's PENSTOCK_KEY); it is sent to `url` and nowhere else. With https,
+    `verify` names the authorities to believe where they are not the usual ones, and `cert` is a certificate of your own
+    (one file, or it and its key) for a node that asks for one.
+
+    Hand in an `httpx.Client` of your own for proxies, or other ways to prove who you are; it stays yours to close.
+    `clock`, `draw` and `sleep` are where time and chance come from.
 
     Example:
         >>> from penstock import Client                                                   # doctest: +SKIP
@@ -45,6 +50,9 @@ class Client:
         self,
         url: str,
         *,
+        key: str | None = None,
+        verify: Verify = True,
+        cert: Certificate | None = None,
         timeout_s: float = 10.0,
         retries: int = 2,
         http: httpx.Client | None = None,
@@ -54,7 +62,8 @@ class Client:
     ) -> None:
         self._calls = Calls(url, Terms(timeout_s, retries, clock, draw))
         self._own = http is None
-        self._http = http if http is not None else open_client(self._calls.address)
+        security = security_of(key, verify, cert, own=self._own)
+        self._http = http if http is not None else open_client(self._calls.address, security)
         self._clock = clock
         self._sleep = sleep
 

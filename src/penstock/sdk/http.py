@@ -13,28 +13,31 @@ from urllib.parse import urlsplit
 import httpx
 
 from penstock.sdk.messages import Incoming, Lost, Send
+from penstock.sdk.security import Security, headers_of, tls_of
 
 _MOST_CONNECTIONS = 100
 # Less than the 120 s after which a node closes an idle connection: closed by us first, no call meets the reset.
 _IDLE_S = 60
 
 
-def open_client(address: str) -> httpx.Client:
+def open_client(address: str, security: Security) -> httpx.Client:
     """A client of our own, for threads. Like the async one it asks no proxy of the environment about a node."""
     limits = httpx.Limits(
         max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_MOST_CONNECTIONS, keepalive_expiry=_IDLE_S
     )
-    return httpx.Client(transport=httpx.HTTPTransport(limits=limits, verify=_tls(address)), trust_env=False)
+    transport = httpx.HTTPTransport(limits=limits, verify=_tls(address, security))
+    return httpx.Client(transport=transport, trust_env=False, headers=headers_of(security))
 
 
-def open_async_client(address: str) -> httpx.AsyncClient:
+def open_async_client(address: str, security: Security) -> httpx.AsyncClient:
     """A client of our own, for tasks."""
-    return httpx.AsyncClient(transport=_Lanes(_tls(address)), trust_env=False)
+    transport = _Lanes(_tls(address, security))
+    return httpx.AsyncClient(transport=transport, trust_env=False, headers=headers_of(security))
 
 
-def _tls(address: str) -> Any:
+def _tls(address: str, security: Security) -> Any:
     # Without TLS there is nothing to verify, and reading the certificates takes longer than many calls.
-    return httpx.create_ssl_context() if urlsplit(address).scheme == "https" else False
+    return tls_of(security) if urlsplit(address).scheme == "https" else False
 
 
 class _Lanes(httpx.AsyncBaseTransport):
