@@ -23,10 +23,12 @@ from penstock.api.executor import Executor
 from penstock.api.leases import Leases
 from penstock.api.local_node import LocalNode
 from penstock.api.nodes import node_subject
+from penstock.api.schedules import Schedules
 from penstock.api.watch import RoutesWatch
 from penstock.control.control import Control
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated, Unavailable
+from penstock.predlog.compact import compact_all
 from penstock.predlog.table_views import open_places
 from penstock.security.identity import Identity
 from penstock.security.issuer_keys import IssuerKeys
@@ -124,7 +126,9 @@ class _Up:
             post_outcomes=open_places(self.settings.home).outcomes.append,
         )
         server = _Server(Guard(build_app(doors), self.log.event))
-        tasks = [asyncio.ensure_future(work) for work in (watch.run(), executor.run())]
+        actions = {"compact-log": lambda: compact_all(open_places(self.settings.home))}
+        schedules = Schedules(control, actions, self.log.event, wall)
+        tasks = [asyncio.ensure_future(work) for work in (watch.run(), executor.run(), schedules.run())]
         serving = asyncio.ensure_future(server.serve([self.listener]))
         try:
             await server.begun.wait()

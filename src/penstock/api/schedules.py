@@ -1,0 +1,104 @@
+"""What the spec asks for again and again, at the minutes its cron fields name (UTC)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from penstock.api.doors import Event
+from penstock.control.control import Control
+from penstock.core.clock import Clock
+from penstock.core.errors import PenstockError
+
+LOOK_S = 5.0
+_MOST_MINUTES = 5
+_FIRST = (0, 0, 1, 1, 0)
+_LAST = (59, 23, 31, 12, 7)
+
+
+class Schedules:
+    """Runs the actions of this control process. After a pause it makes up for the last 5 minutes and no more."""
+
+    def __init__(
+        self, control: Control, actions: Mapping[str, Callable[[], object]], event: Event, clock: Clock
+    ) -> None:
+        self._control = control
+        self._actions = actions
+        self._event = event
+        self._clock = clock
+        self._done = self._minute()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Do what has become due since the last look."""
+        now = self._minute()
+        first = max(self._done + timedelta(minutes=1), now - timedelta(minutes=_MOST_MINUTES))
+        # A clock that was set back does not do the same minutes again.
+        self._done = max(self._done, now)
+        minutes = [first + timedelta(minutes=passed) for passed in range(int((now - first).total_seconds() // 60) + 1)]
+        if not minutes:
+            return
+        try:
+            spec = await asyncio.to_thread(self._control.spec)
+        except PenstockError as error:
+            self._event("schedules-not-read", code=error.code, reason=str(error))
+            return
+        for name, schedule in (spec.schedules if spec is not None else {}).items():
+            if any(is_due(schedule.cron, minute) for minute in minutes):
+                await self._do(name, schedule.what)
+
+    async def _do(self, name: str, what: str) -> None:
+        action = self._actions.get(what)
+        if action is None:
+            self._event("schedule-not-run", schedule=name, what=what, reason="this control cannot do it")
+            return
+        try:
+            await asyncio.to_thread(action)
+            self._event("schedule-run", schedule=name, what=what)
+        except PenstockError as error:
+            self._event("schedule-failed", schedule=name, what=what, code=error.code, reason=str(error))
+
+    def _minute(self) -> datetime:
+        return datetime.fromtimestamp(self._clock() // 60 * 60, UTC)
+
+
+def is_due(cron: str, minute: datetime) -> bool:
+    """Whether five cron fields name this minute: minute, hour, day of month, month, day of week (0 and 7 are Sunday).
+
+    As in crontab(5): where both days are given, either of them is enough.
+
+    Example:
+        >>> monday = datetime(2026, 11, 23, 2, 30)
+        >>> is_due("30 2 * * *", monday), is_due("*/15 2-4 * * 1", monday), is_due("0 2 * * *", monday)
+        (True, True, False)
+        >>> is_due("30 2 1 * 1", monday), is_due("30 2 1 * 2", monday)
+        (True, False)
+    """
+    fields = cron.split()
+    now = (minute.minute, minute.hour, minute.day, minute.month, minute.isoweekday() % 7)
+    meets = [
+        value in _values(field, first, last)
+        for field, value, first, last in zip(fields, now, _FIRST, _LAST, strict=True)
+    ]
+    if now[4] == 0:
+        meets[4] = meets[4] or 7 in _values(fields[4], 0, 7)
+    days = (meets[2] or meets[4]) if "*" not in (fields[2][0], fields[4][0]) else (meets[2] and meets[4])
+    return meets[0] and meets[1] and meets[3] and days
+
+
+def _values(field: str, first: int, last: int) -> set[int]:
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        low, _, high = span.partition("-")
+        begin = first if low == "*" else int(low)
+        # `5/10` begins at 5 and goes on to the end.
+        end = last if low == "*" or (step and not high) else int(high or low)
+        found |= set(range(begin, end + 1, int(step or 1)))
+    return found
