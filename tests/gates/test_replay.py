@@ -1,4 +1,4 @@
-"""Recorded requests: what breaks their senders fails, what differs is counted row by row."""
+"""Recorded requests from a real log: what breaks their senders fails, what differs is counted row by row."""
 
 import numpy as np
 import pytest
@@ -6,111 +6,126 @@ from tests.gates.conftest import people
 
 from penstock.core.verdicts import read_report, report_json
 from penstock.gates import replay
-from penstock.gates.candidate import Recorded
 from penstock.gates.plan import GatePlan, ReplaySettings
 from penstock.gates.run import run_gate, run_gates
-from penstock.predlog.record import Block
+from penstock.predlog.record import Block, encode_block
+from penstock.predlog.segment import SegmentWriter, segment_name
+from penstock.predlog.table_views import open_places
+
+NOW_S = 1_000_000.0
 
 
-def inputs(rows, seed=50):
+def asked(rows, seed):
     frame = people(rows, seed)
     return {"age": frame["age"].to_numpy(), "income": frame["income"].to_numpy(),
             "city": frame["city"].to_numpy(object)}  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def log(tmp_path_factory):
+    """Writes one block into a log of its own and gives its places."""
+
+    def written(inputs, outputs, policy=None):
+        home = tmp_path_factory.mktemp("log")
+        folder = home / "predlog" / "node"
+        folder.mkdir(parents=True)
+        count = len(next(iter({**inputs, **outputs}.values())))
+        ones = np.ones(count, np.int64)
+        block = Block(
+            endpoint="churn", arm="main", version="churn/1", bundle="", ids=[f"r-{at}" for at in range(count)],
+            time_us=ones * int(NOW_S * 1e6), rows=ones.astype(np.int32), latency_us=ones,
+            status=(ones * 200).astype(np.int16), codes=[""] * count, reasons=["only-arm"] * count,
+            subjects=[""] * count, inputs=inputs, outputs=outputs, policy=policy or {},
+        )  # fmt: skip
+        writer = SegmentWriter(folder, segment_name(0, NOW_S, 0))
+        writer.append([encode_block(block)])
+        writer.close()
+        return open_places(home)
+
+    return written
+
+
+@pytest.fixture(scope="module")
+def recorded(log, champion, tmp_path_factory):
+    """Three hundred rows with what the champion answers to them."""
+    from penstock.gates.candidate import open_candidate
+
+    rows = asked(300, seed=50)
+    with open_candidate(champion, tmp_path_factory.mktemp("home")) as subject:
+        return log(rows, subject.answer(rows))
+
+
 @pytest.fixture
-def requests(candidate, champion):
-    """Ten requests of thirty rows, with what the champion answers to them."""
-    subject = candidate(champion)
-    asked = [inputs(30, seed) for seed in range(10)]
-    return [Recorded(one, subject.answer(one), f"r-{number}") for number, one in enumerate(asked)]
+def subject(candidate):
+    return lambda bundle, places: candidate(bundle, log=places, endpoint="churn")
 
 
-def test_the_same_model_answers_the_same(candidate, champion, requests):
-    found = replay.check(candidate(champion, requests=iter(requests)), ReplaySettings(max_changed=0.02))
+def test_the_same_model_answers_the_same(subject, champion, recorded):
+    found = replay.check(subject(champion, recorded), ReplaySettings(max_changed=0.02, max_shift=1e-6))
     assert found.verdict == "pass", found.summary
-    assert (found.evidence["requests"], found.evidence["rows"], found.evidence["changed"]) == (10, 300, 0)
+    assert (found.evidence["rows"], found.evidence["changed"]) == (300, 0)
 
 
-def test_another_model_differs_and_the_diff_says_where(candidate, unscaled, requests):
-    shown = replay.check(candidate(unscaled, requests=requests), ReplaySettings())
-    assert shown.verdict == "pass"
-    judged = replay.check(candidate(unscaled, requests=requests), ReplaySettings(max_changed=0.01))
+def test_another_model_differs_and_the_diff_says_where(subject, unscaled, recorded):
+    assert replay.check(subject(unscaled, recorded), ReplaySettings()).verdict == "pass"
+    judged = replay.check(subject(unscaled, recorded), ReplaySettings(max_changed=0.01))
     assert judged.verdict == "fail"
-    assert 0 < len(judged.evidence["examples"]) <= 20
-    one = judged.evidence["examples"][0]
-    recorded = next(request for request in requests if request.id == one["id"])
-    assert np.asarray(recorded.outputs[one["output"]][one["row"]]).tolist() == one["recorded"] != one["now"]
+    worst = judged.evidence["flips"][0]
+    assert worst["recorded"] != worst["got"]
+    assert worst["request_id"].startswith("r-")
+    assert replay.check(subject(unscaled, recorded), ReplaySettings(max_shift=1e-6)).verdict == "fail"
 
 
-def test_few_rows_do_not_decide_a_share(candidate, champion, requests):
-    found = replay.check(candidate(champion, requests=requests[:1]), ReplaySettings(max_changed=0.02))
-    assert found.verdict == "inconclusive"
+def test_few_rows_do_not_decide_a_share(subject, champion, recorded):
+    found = replay.check(subject(champion, recorded), ReplaySettings(max_changed=0.02, rows=20))
+    assert (found.verdict, found.evidence["rows"]) == ("inconclusive", 20)
 
 
-def test_requests_that_are_refused_now_fail(candidate, champion, requests):
-    strange = Recorded({**requests[0].inputs, "salary": np.ones(30)}, requests[0].outputs, "strange")
-    found = replay.check(candidate(champion, requests=[*requests, strange]), ReplaySettings())
+def test_rows_that_are_not_taken_any_more_fail(subject, champion, log):
+    rows = asked(5, seed=1)
+    places = log({name: rows[name] for name in ("age", "income")}, {"predictions": np.array(["no"] * 5, object)})
+    found = replay.check(subject(champion, places), ReplaySettings())
     assert found.verdict == "fail"
-    assert found.evidence["failures"] == {"wrong-inputs": 1}
-    assert found.evidence["refused"] == [{"id": "strange", "code": "wrong-inputs"}]
+    assert "5 recorded rows are unfit now" in found.summary
 
 
-@pytest.mark.parametrize(
-    "outputs", [{"gone": np.ones(30)}, {"predictions": np.ones((30, 2))}, {"predictions": np.ones(30)}]
-)
-def test_outputs_that_do_not_come_as_recorded_fail(candidate, champion, requests, outputs):
-    found = replay.check(candidate(champion, requests=[Recorded(requests[0].inputs, outputs, "r")]), ReplaySettings())
-    assert found.verdict == "fail"
+def test_rows_that_the_model_fails_on_now_fail(subject, python_bundle, log):
+    body = "assert (x < 2).all(), 'too large'\n        return x.sum(axis=1)"
+    places = log({"x": np.array([[1.0, 1.0], [5.0, 5.0]])}, {"predictions": np.array([2.0, 10.0])})
+    found = replay.check(subject(python_bundle(body, "stricter"), places), ReplaySettings())
+    assert (found.verdict, found.evidence["rows"]) == ("fail", 1)
+    assert "1 recorded rows are refused now" in found.summary
 
 
-def test_what_was_not_stored_whole_is_counted_and_not_blamed(candidate, champion, requests):
-    cut = [Recorded({"age": np.ones(1)}, {}, "hashed", whole=False)]
-    found = replay.check(candidate(champion, requests=requests + cut), ReplaySettings())
-    assert (found.verdict, found.evidence["not_whole"]) == ("pass", 1)
-    alone = run_gate("replay", candidate(champion, requests=cut), ReplaySettings(), 60)
-    assert (alone.verdict, alone.code) == ("inconclusive", "no-requests")
-
-
-@pytest.mark.parametrize("requests", [None, []])
-def test_without_requests_it_is_inconclusive(candidate, champion, requests):
-    found = run_gate("replay", candidate(champion, requests=requests), ReplaySettings(), 60)
+def test_what_was_not_stored_whole_decides_nothing(subject, champion, log):
+    rows = asked(5, seed=1) | {"age": np.array(["#1"] * 5, object)}
+    places = log(rows, {"predictions": np.array(["no"] * 5, object)}, {"inputs/age": "hash"})
+    found = run_gate("replay", subject(champion, places), ReplaySettings(), 60)
     assert (found.verdict, found.code) == ("inconclusive", "no-requests")
+    assert "5 withheld" in found.summary
 
 
-def test_only_so_many_are_replayed(candidate, champion, requests):
-    found = replay.check(candidate(champion, requests=requests), ReplaySettings(requests=3))
-    assert found.evidence["requests"] == 3
+def test_without_a_log_or_without_requests_it_is_inconclusive(candidate, champion, recorded, tmp_path):
+    assert run_gate("replay", candidate(champion), ReplaySettings(), 60).code == "no-requests"
+    nothing = candidate(champion, log=open_places(tmp_path), endpoint="churn")
+    assert run_gate("replay", nothing, ReplaySettings(), 60).verdict == "inconclusive"
+    other = candidate(champion, log=recorded, endpoint="other")
+    assert run_gate("replay", other, ReplaySettings(), 60).code == "no-records"
 
 
-def block(**changed):
-    columns = {"age": np.arange(5), "income": np.arange(5.0)}
-    every = {
-        "endpoint": "churn", "arm": "main", "version": "churn/1", "bundle": "", "ids": ["a", "b", "c"],
-        "time_us": np.ones(3, np.int64), "rows": np.array([1, 3, 1], np.int32), "latency_us": np.ones(3, np.int64),
-        "status": np.full(3, 200, np.int16), "codes": [""] * 3, "reasons": [""] * 3, "subjects": [""] * 3,
-        "inputs": columns, "outputs": {"predictions": np.arange(5)},
-    }  # fmt: skip
-    return Block(**(every | changed))
+def test_only_the_last_days_are_replayed(subject, champion, recorded):
+    a_day_later = replay.check(subject(champion, recorded), ReplaySettings(days=2), today=lambda: NOW_S + 86_400)
+    assert a_day_later.evidence["rows"] == 300
+    assert run_gate("replay", subject(champion, recorded), ReplaySettings(days=2), 60).code == "no-records"
 
 
-def test_the_prediction_log_s_blocks_are_cut_into_calls():
-    found = list(replay.recorded_calls([block()]))
-    assert [(one.id, one.inputs["age"].tolist(), one.outputs["predictions"].tolist()) for one in found] == [
-        ("a", [0], [0]), ("b", [1, 2, 3], [1, 2, 3]), ("c", [4], [4]),
-    ]  # fmt: skip
-    assert all(one.whole for one in found)
+def test_a_replay_stops_at_its_limit(subject, champion, recorded):
+    champion_subject = subject(champion, recorded)
+    champion_subject.served.start()
+    assert run_gate("replay", champion_subject, ReplaySettings(), 1e-9).code == "gate-timeout"
 
 
-def test_failed_calls_and_changed_fields_are_not_taken_for_what_was_answered():
-    failed = block(status=np.array([200, 500, 200], np.int16))
-    assert [one.id for one in replay.recorded_calls([failed])] == ["a", "c"]
-    assert list(replay.recorded_calls([block(inputs={}, outputs={})])) == []
-    hashed = block(policy={"inputs/age": "hash", "outputs/predictions": "hash"})
-    assert [(one.whole, one.outputs) for one in replay.recorded_calls([hashed])] == [(False, {})] * 3
-
-
-def test_a_report_with_a_diff_can_be_stored(candidate, unscaled, requests):
+def test_a_report_with_a_diff_can_be_stored(subject, unscaled, recorded):
     plan = GatePlan(schema=False, golden=False, robustness=False, budget=False, replay=ReplaySettings())
-    report = run_gates(candidate(unscaled, requests=requests), plan)
+    report = run_gates(subject(unscaled, recorded), plan)
     assert read_report(report_json(report)).findings[0].evidence["changed"] > 0

@@ -1,5 +1,7 @@
 """The plan and the run of it: what may be asked, in which order, and what is found where a gate cannot run."""
 
+from pathlib import Path
+
 import pytest
 from tests.gates.test_quality import NOT_WORSE
 
@@ -7,6 +9,7 @@ from penstock.core.errors import PenstockError
 from penstock.core.verdicts import read_report, report_json
 from penstock.gates.plan import GatePlan, SchemaSettings, read_plan, read_plan_file
 from penstock.gates.run import run_gate, run_gates
+from penstock.storage.yaml_text import read_yaml
 
 
 def test_the_default_plan_needs_no_data_and_passes_a_sound_model(candidate, equal, champion):
@@ -105,3 +108,10 @@ def test_an_unknown_metric_leaves_the_other_gates_alone(candidate, champion, hel
         "schema": "pass", "golden": "pass", "robustness": "pass", "quality": "inconclusive",
     }  # fmt: skip
     assert report.verdict == "inconclusive"
+
+
+def test_the_guide_s_plan_is_a_plan():
+    guide = (Path(__file__).parents[2] / "docs/guide/gates.md").read_text()
+    text = guide.partition("```yaml\n")[2].partition("```")[0]
+    plan = read_plan(read_yaml(text, "gates.md"), "gates.md")
+    assert list(plan.gates()) == ["schema", "golden", "robustness", "replay", "quality", "budget", "custom"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from penstock.cli.settings import Settings
     from penstock.core.verdicts import Report
     from penstock.gates.plan import GatePlan
+    from penstock.predlog.table_views import LogPlaces
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
 _METRIC = re.compile(
@@ -59,6 +60,9 @@ def check(
     checks: Annotated[
         list[Path] | None, typer.Option(metavar="FILE.py", help="Checks of your own: functions check_*, or pytest.")
     ] = None,
+    endpoint: Annotated[
+        str, typer.Option(help="The endpoint it is meant for, whose log a replay reads (default: the bundle's name).")
+    ] = "",
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
     ] = False,
@@ -84,7 +88,10 @@ def check(
         for needed in (bundle, champion):
             if needed is not None and (failure := ensure_environment(needed, settings.home, tell)):
                 tell(f"this machine cannot run {needed.manifest.name}: {failure}")
-        opened = open_candidate(bundle, settings.home, champion=champion, allow_pickle=allow_pickle)
+        opened = open_candidate(
+            bundle, settings.home, champion=champion, endpoint=endpoint, allow_pickle=allow_pickle,
+            log=_log(settings) if plan.replay is not None else None,
+        )  # fmt: skip
         subject = stack.enter_context(opened)
         report = run_gates(subject, plan, progress=(lambda gate: None) if as_json else lambda gate: tell(f"  {gate} …"))
     if as_json:
@@ -102,6 +109,12 @@ def _opened(text: str, cache: Path, settings: Settings) -> Bundle:
         return open_bundle(Path(text), cache)
     with open_registry(settings) as registry:
         return registry.fetch(registry.resolve(text), settings.home / "bundles")
+
+
+def _log(settings: Settings) -> LogPlaces:
+    from penstock.predlog.table_views import open_places
+
+    return open_places(settings.home, os.environ.get("PENSTOCK_LOG", ""))
 
 
 def _with_options(

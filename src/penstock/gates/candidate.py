@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from math import inf
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 import numpy as np
@@ -19,22 +19,13 @@ from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.gates.served import ServedModel
 
+if TYPE_CHECKING:
+    from penstock.predlog.table_views import LogPlaces
+
 # One call of a gate; a model that takes longer for at most 1 000 rows would not answer anybody.
 CALL_LIMIT_S = 30.0
 _RESTART_S = 60.0
 _ROWS_AT_ONCE = 1000
-
-
-class Recorded(msgspec.Struct, frozen=True):
-    """One call that was answered before: its inputs, the answer it got, its id.
-
-    `whole` is false where the log's policy dropped or hashed an input, so that it cannot be asked again.
-    """
-
-    inputs: Tensors
-    outputs: Tensors
-    id: str
-    whole: bool = True
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,12 +69,12 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(Subject, frozen=True, kw_only=True):
-    """The bundle that would go out. `requests` are recorded calls, read once."""
+    """The bundle that would go out. `log` is where the endpoint's requests are recorded."""
 
     champion: Subject | None = None
     endpoint: str = ""
     limits: Limits = Limits()
-    requests: Iterable[Recorded] | None = None
+    log: LogPlaces | None = None
 
     def within(self, seconds: float) -> Self:
         """The same candidate, to be asked for so long."""
@@ -100,7 +91,7 @@ def open_candidate(
     champion: Bundle | None = None,
     endpoint: str = "",
     limits: Limits | None = None,
-    requests: Iterable[Recorded] | None = None,
+    log: LogPlaces | None = None,
     allow_pickle: bool = False,
 ) -> Iterator[Candidate]:
     """The candidate, with processes that end with this context. Nothing is loaded before a gate asks for it.
@@ -116,5 +107,5 @@ def open_candidate(
             other = Subject(bundle=champion, served=model)
         yield Candidate(
             bundle=bundle, served=served, champion=other, endpoint=endpoint, limits=limits or Limits(),
-            requests=requests,
+            log=log,
         )  # fmt: skip

@@ -83,15 +83,16 @@ class QualitySettings(Settings, frozen=True):
 
 
 class ReplaySettings(Settings, frozen=True):
-    """Recorded requests. At most `max_changed` of the rows may be answered otherwise (None: shown, not judged).
+    """Recorded requests of the last `days` (None: all), at most so many rows.
 
-    A number counts as changed when it differs by more than `atol + rtol * |recorded|`; a label, when it is another.
+    At most `max_changed` of them may get another label, and no score may move by more than `max_shift`; what is None
+    is shown and not judged.
     """
 
     max_changed: Share | None = None
-    rtol: Annotated[float, Meta(ge=0)] = 1e-4
-    atol: Annotated[float, Meta(ge=0)] = 1e-5
-    requests: Count = 10_000
+    max_shift: Annotated[float, Meta(ge=0)] | None = None
+    days: Positive | None = None
+    rows: Count = 10_000
     confidence: Confidence = 0.95
 
 
