@@ -18,7 +18,7 @@ import msgspec
 
 from penstock.core.errors import InvalidInput, NotFound, Unsupported
 from penstock.predlog.outcomes import Outcome, check_outcome, outcome_from, read_value
-from penstock.predlog.table_engine import engine_errors, literal, open_engine, quoted
+from penstock.predlog.table_engine import literal, open_engine, quoted
 
 _FIELDS = Outcome.__struct_fields__
 _NEEDED = ("request_id", "value")
@@ -101,24 +101,24 @@ def _from_line(row: Row, defaults: dict[str, Any]) -> Outcome:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
+    import duckdb
+
     with tempfile.TemporaryDirectory(prefix="outcomes-") as scratch:
         engine = open_engine(Path(scratch), memory_mb=256)
         try:
-            with engine_errors(path.name):
-                source = f"read_parquet({literal(str(path.absolute()))})"
-                described = engine.execute(f"DESCRIBE FROM {source}").fetchall()
-                columns = [str(row[0]) for row in described]
-                _check_columns(path, columns)
-                # Python needs a library of time zones to take a time with one; UTC without its name it takes alone.
-                engine.execute("SET TimeZone = 'UTC'")
-                timed = {str(row[0]) for row in described if "TIME ZONE" in str(row[1])}
-                asked = [f"{quoted(n)}::TIMESTAMP" if n in timed else quoted(n) for n in columns]
-                engine.execute(f"SELECT {', '.join(asked)} FROM {source}")  # noqa: S608 - names and literals are quoted
-            rows = [()]
-            while rows:
-                with engine_errors(path.name):
-                    rows = engine.fetchmany(_ROWS_AT_ONCE)
+            source = f"read_parquet({literal(str(path.absolute()))})"
+            described = engine.execute(f"DESCRIBE FROM {source}").fetchall()
+            columns = [str(row[0]) for row in described]
+            _check_columns(path, columns)
+            # Python needs a library of time zones to take a time with one; UTC without its name it takes alone.
+            engine.execute("SET TimeZone = 'UTC'")
+            timed = {str(row[0]) for row in described if "TIME ZONE" in str(row[1])}
+            asked = [f"{quoted(name)}::TIMESTAMP" if name in timed else quoted(name) for name in columns]
+            engine.execute(f"SELECT {', '.join(asked)} FROM {source}")  # noqa: S608 - names and literals are quoted
+            while rows := engine.fetchmany(_ROWS_AT_ONCE):
                 yield from ((columns, row) for row in rows)
+        except duckdb.Error as error:
+            raise _invalid(path, f"it cannot be read: {str(error).partition(chr(10))[0][:300]}") from None
         finally:
             engine.close()
 

@@ -69,7 +69,8 @@ class OutcomeSpool:
         """
         for outcome in outcomes:
             check_outcome(outcome)
-        with self._alone() as received_us:
+        with self._alone() as handle:
+            received_us = self._receive(handle)
             entries = (Received(received_us, at, outcome) for at, outcome in enumerate(outcomes))
             self._write(b"".join(_encode(entry) + b"\n" for entry in entries))
         return Taken(outcomes=len(outcomes), received_us=received_us)
@@ -80,7 +81,8 @@ class OutcomeSpool:
         The store is asked whether it has them already; while it is away, that the file is here is all that is known.
         """
         batch = hashlib.sha256(f"{digest_of_file(path) if path.is_file() else ''} {name}".encode()).hexdigest()[:32]
-        with self._alone() as received_us:
+        with self._alone() as handle:
+            received_us = self._receive(handle)
             if any(batch in known for known in [*self._names(), *_keys_or_none(store)]):
                 return Taken(outcomes=0, received_us=received_us, again=True, batch=batch)
             final = self.folder / f"{_BATCH}{received_us:016}-{batch}.parquet"
@@ -115,8 +117,7 @@ class OutcomeSpool:
         if not self.folder.is_dir():
             return []
         with self._alone():
-            self._close_journal()
-            batches = [self._batch(self.folder / name, into)[0] for name in self._names() if name != _JOURNAL]
+            batches = [self._batch(self.folder / name, into)[0] for name in self._names()]
             # Linked, because `forward` may move it on before it is read.
             return [path if path.parent == into else _linked(path, into / path.name) for path in batches]
 
@@ -135,9 +136,11 @@ class OutcomeSpool:
         if path.name.startswith(_BATCH):
             return path, 0
         wrong: list[bytes] = []
-        digest = digest_of_file(path).partition(":")[2]
-        batch = into / f"{_BATCH}{path.stem.removeprefix(_CLOSED)}-{digest[:32]}.parquet"
         with disk_errors(str(self.folder)):
+            with path.open("rb") as file:
+                first = file.readline()
+            # Of the first line alone: a journal that grows keeps its name, so what is read now is known again later.
+            batch = into / f"{_BATCH}{_received_us(first):016}-{hashlib.sha256(first).hexdigest()[:32]}.parquet"
             write_batch(_entries(path, wrong), batch)
         return batch, len(wrong)
 
@@ -178,21 +181,25 @@ class OutcomeSpool:
             first = _received_us(file.readline())
         journal.rename(self.folder / f"{_CLOSED}{first:016}.jsonl")
 
-    @contextmanager
-    def _alone(self) -> Iterator[int]:
-        """The lock on the spool, and the time of receiving, in microseconds: always later than the last one given.
+    def _receive(self, lock: int) -> int:
+        """The time of receiving, in microseconds: always later than the last one given.
 
         A clock that is set back must not make a correction older than what it corrects.
         """
+        text = os.pread(lock, 32, 0).strip()
+        received_us = max(round(self._clock() * 1e6), int(text) + 1 if text.isdigit() else 0)
+        os.pwrite(lock, b"%020d\n" % received_us, 0)
+        return received_us
+
+    @contextmanager
+    def _alone(self) -> Iterator[int]:
+        """The lock on the spool; it ends with the process, however that ends."""
         with disk_errors(str(self.folder)):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX)
-                text = os.pread(handle, 32, 0).strip()
-                received_us = max(round(self._clock() * 1e6), int(text) + 1 if text.isdigit() else 0)
-                os.pwrite(handle, b"%020d\n" % received_us, 0)
-                yield received_us
+                yield handle
             finally:
                 os.close(handle)
 

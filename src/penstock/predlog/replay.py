@@ -137,7 +137,7 @@ def _inputs(entry: _Recorded, signature: Signature) -> tuple[str, Tensors]:
         return "withheld", {}
     try:
         return "", {field.name: _tensor(entry.values, field, signature.batched) for field in signature.inputs}
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, OverflowError, msgspec.MsgspecError):
         return "unfit", {}
 
 
@@ -150,6 +150,9 @@ def _tensor(values: Mapping[str, Any], field: Field, batched: bool) -> Array:
         elements = [math.nan if element is None else element for element in elements]
     if field.datatype == "BYTES" and not all(isinstance(element, str | None) for element in elements):
         raise ValueError(f"{field.name} is no text")
+    if field.datatype != "BYTES":
+        # Text where another version has text under this name: the view gives one type to all.
+        elements = [msgspec.json.decode(element) if isinstance(element, str) else element for element in elements]
     array = np.empty(len(elements), dtype)
     array[:] = elements
     if dtype.kind in "iub" and any(element != back for element, back in zip(elements, array.tolist(), strict=True)):
@@ -190,7 +193,7 @@ def _compare(entry: _Recorded, signature: Signature, outputs: Tensors) -> Flip |
         after = [_plain(value) for value in np.asarray(outputs[field.name]).ravel().tolist()]
         score = dtype_of(field.datatype).kind == "f"
         shift = _shift(before, after) if score else None
-        changed = shift is None if score else before != after
+        changed = shift is None if score else list(map(_label, before)) != list(map(_label, after))
         found = Flip(
             request_id=entry.request_id, row=entry.row, output=field.name, recorded=was,
             got=after if isinstance(was, list) else after[0], changed=changed, shift=shift or 0.0,
@@ -211,7 +214,11 @@ def _badness(flip: Flip) -> tuple[bool, float]:
 
 def _shift(before: list[Any], after: list[Any]) -> float | None:
     """The largest difference of two lists of scores; None when they are not comparable: other lengths, one NaN."""
-    if len(before) != len(after) or not all(isinstance(value, int | float | None) for value in before):
+    try:
+        before = [None if value is None else float(value) for value in before]
+    except ValueError:
+        return None
+    if len(before) != len(after):
         return None
     shifts = [0.0]
     for was, got in zip(before, after, strict=True):
@@ -222,6 +229,11 @@ def _shift(before: list[Any], after: list[Any]) -> float | None:
         shifts.append(0.0 if gone or was == got else abs(was - got))
     largest = max(shifts)
     return largest if math.isfinite(largest) else None
+
+
+def _label(value: Any) -> str:
+    # As text, because the view gives text for numbers where another version has text under the name.
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from penstock.predlog.record import Block
 from penstock.predlog.segment import BLOCK_HEADER_BYTES, HEADER_BYTES
 from penstock.predlog.table_engine import engine_errors, literal, open_engine, quoted
+from penstock.predlog.table_kinds import schema_mark
 from penstock.predlog.table_rows import Rows, engine_columns, joined, rows_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 FOLDER = "predictions"
 _ROWS_AT_ONCE = 50_000
+_PART = re.compile(r"endpoint=([^/]+)/date=([^/]+)/part-([^/]+)-\d+-([0-9a-f]{8})\.parquet")
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -29,14 +32,33 @@ class Part(msgspec.Struct, frozen=True):
     rows: int
 
 
-def part_key(endpoint: str, date: str, source: str, number: int) -> str:
-    """The name of a part. It follows from what is in it, so that writing it again replaces it by itself.
+def part_key(rows: Rows, source: str, number: int) -> str:
+    """The name of a part of `source`. It follows from what is in it, so that writing it again replaces it by itself.
+
+    It reads predictions/endpoint=churn/date=2030-01-31/part-SOURCE-NUMBER-SCHEMA.parquet.
+    """
+    place = f"{FOLDER}/endpoint={rows.endpoint}/date={rows.date}"
+    return f"{place}/part-{source}-{number}-{schema_mark(rows.schema)}.parquet"
+
+
+class PartName(msgspec.Struct, frozen=True):
+    """What the name of a part says."""
+
+    endpoint: str
+    date: str
+    source: str
+    schema: str
+
+
+def parse_part(path: PurePath) -> PartName | None:
+    """The opposite of `part_key`; None for a file that is no part of ours.
 
     Example:
-        >>> part_key("churn", "2030-01-31", "20300131T080000.000Z-0a1b", 0)
-        'predictions/endpoint=churn/date=2030-01-31/part-20300131T080000.000Z-0a1b-0.parquet'
+        >>> parse_part(PurePath("endpoint=churn/date=2030-01-31/part-20300131T080000.000Z-0a1b-0-d69a5b8b.parquet"))
+        PartName(endpoint='churn', date='2030-01-31', source='20300131T080000.000Z-0a1b', schema='d69a5b8b')
     """
-    return f"{FOLDER}/endpoint={endpoint}/date={date}/part-{source}-{number}.parquet"
+    found = _PART.fullmatch("/".join(path.parts[-3:]))
+    return PartName(*found.groups()) if found else None
 
 
 def source_of(path: Path) -> str:
@@ -104,7 +126,7 @@ class _Writer:
         self._flush()
         parts = []
         for number, (table, rows) in enumerate(self._tables.values()):
-            key = part_key(rows.endpoint, rows.date, source, number)
+            key = part_key(rows, source, number)
             path = self._into / key
             path.parent.mkdir(parents=True, exist_ok=True)
             with engine_errors(f"writing {path.name}"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -152,11 +153,12 @@ def _texts(array: Array) -> Array:
 
 def _distinct(columns: dict[str, Column]) -> dict[str, Column]:
     # SQL takes Age and age for one column: the second of them gets a number.
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     found: dict[str, Column] = {}
     for name, column in columns.items():
-        again = seen[name.lower()] = seen.get(name.lower(), 0) + 1
-        found[name if again == 1 else f"{name}:{again}"] = column
+        free = next(one for one in chain([name], (f"{name}:{n}" for n in count(2))) if one.lower() not in seen)
+        seen.add(free.lower())
+        found[free] = column
     return found
 
 

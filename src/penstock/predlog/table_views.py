@@ -22,8 +22,9 @@ from penstock.predlog.outcomes import COLUMNS
 from penstock.predlog.record import Block
 from penstock.predlog.segment import list_segments, read_segment
 from penstock.predlog.table_engine import engine_errors, literal, open_engine, quoted
+from penstock.predlog.table_kinds import Schema, cast_columns, common_kinds
 from penstock.predlog.table_parts import FOLDER as PREDICTIONS
-from penstock.predlog.table_parts import source_of, write_parts
+from penstock.predlog.table_parts import PartName, parse_part, source_of, write_parts
 from penstock.predlog.table_rows import RECORD_COLUMNS
 from penstock.predlog.table_store import TableStore, open_table_store
 
@@ -94,9 +95,9 @@ def open_views(places: LogPlaces, selection: Selection = EVERYTHING) -> Iterator
         engine = open_engine(spill, memory_mb=768)
         try:
             with engine_errors("opening the log"):
-                engine.execute(f"CREATE VIEW predictions AS {_predictions_sql(predictions, selection)}")
+                engine.execute(f"CREATE VIEW predictions AS {_predictions_sql(engine, predictions, selection)}")
                 engine.execute(f"CREATE VIEW outcomes AS {_outcomes_sql(outcomes, selection)}")
-                engine.execute(f"CREATE VIEW joined AS {_joined_sql(engine)}")
+                engine.execute(f"CREATE VIEW joined AS {_joined_sql(_names(engine, outcomes))}")
             yield Views(engine, (*predictions, *outcomes), warnings)
         finally:
             engine.close()
@@ -120,8 +121,8 @@ def _predictions(places: LogPlaces, selection: Selection, fresh: Path) -> tuple[
             read.add(source)
             files += [part.path for part in parts]
     for key in places.table.keys(PREDICTIONS):
-        part = PurePosixPath(key)
-        if part.stem.removeprefix("part-").rpartition("-")[0] not in read and _may_hold(part, selection):
+        part = parse_part(PurePosixPath(key))
+        if part is not None and part.source not in read and _may_hold(part, selection):
             files.append(places.table.local(key, places.cache / "parts"))
     return files, tuple(warnings)
 
@@ -139,14 +140,13 @@ def _selected(path: Path, selection: Selection) -> Iterator[Block]:
         yield block
 
 
-def _may_hold(part: PurePosixPath, selection: Selection) -> bool:
+def _may_hold(part: PartName, selection: Selection) -> bool:
     """Whether a file of this endpoint and day may hold what is asked for."""
-    endpoint, date = (name.partition("=")[2] for name in part.parts[-3:-1])
     until = _before(selection)
     return (
-        selection.endpoint in ("", endpoint)
-        and (selection.since is None or date >= _day(selection.since))
-        and (until is None or date <= _day(until))
+        selection.endpoint in ("", part.endpoint)
+        and (selection.since is None or part.date >= _day(selection.since))
+        and (until is None or part.date <= _day(until))
     )
 
 
@@ -157,7 +157,7 @@ def _outcomes(places: LogPlaces, into: Path) -> list[Path]:
     return files + [places.table.local(key, places.cache / "parts") for key in keys]
 
 
-def _predictions_sql(files: Sequence[Path], selection: Selection) -> str:
+def _predictions_sql(engine: DuckDBPyConnection, files: Sequence[Path], selection: Selection) -> str:
     if not files:
         empty = ", ".join(f"NULL::{kind} AS {quoted(name)}" for name, kind in RECORD_COLUMNS.items())
         return f"SELECT NULL::VARCHAR AS endpoint, {empty} WHERE false"
@@ -170,9 +170,26 @@ def _predictions_sql(files: Sequence[Path], selection: Selection) -> str:
         conditions.append(f"time < {_timestamp(selection.until)}")
     if selection.as_of is not None:
         conditions.append(f"time <= {_timestamp(selection.as_of)}")
-    options = "union_by_name = true, hive_partitioning = true, hive_types = {endpoint: VARCHAR, date: DATE}"
-    source = f"read_parquet([{_listed(files)}], {options})"
-    return f"SELECT endpoint, * EXCLUDE (endpoint, date) FROM {source} WHERE {' AND '.join(conditions)}"  # noqa: S608
+    alike: dict[str, list[Path]] = {}
+    for path in files:
+        part = parse_part(path)
+        alike.setdefault(part.schema if part else "", []).append(path)
+    schemas = [_schema(engine, paths[0]) for paths in alike.values()]
+    kinds = common_kinds(schemas)
+    options = "hive_partitioning = true, hive_types = {endpoint: VARCHAR, date: DATE}"
+    selects = [
+        f"SELECT endpoint, {cast_columns(schema, kinds)} FROM read_parquet([{_listed(paths)}], {options})"  # noqa: S608
+        f" WHERE {' AND '.join(conditions)}"
+        for schema, paths in zip(schemas, alike.values(), strict=True)
+    ]
+    return " UNION ALL BY NAME ".join(selects)
+
+
+def _schema(engine: DuckDBPyConnection, path: Path) -> Schema:
+    described = engine.execute(
+        f"DESCRIBE FROM read_parquet({literal(str(path))}, hive_partitioning = false)"
+    ).fetchall()
+    return tuple((str(row[0]), str(row[1])) for row in described)
 
 
 def _outcomes_sql(files: Sequence[Path], selection: Selection) -> str:
@@ -188,13 +205,24 @@ def _outcomes_sql(files: Sequence[Path], selection: Selection) -> str:
                  CASE WHEN observed_at IS NULL THEN (received_at, position) END"""  # noqa: S608 - literals are quoted
 
 
-def _joined_sql(engine: DuckDBPyConnection) -> str:
-    """Each prediction once, with the last outcome of each name: a column each, of a type that all its values have."""
+def _names(engine: DuckDBPyConnection, files: Sequence[Path]) -> list[tuple[str, bool, bool]]:
+    """Every name there ever was, and whether all its values are numbers, and truths: not only of those known by then.
+
+    A question as of a time before the first outcome must find the column, empty.
+    """
+    if not files:
+        return []
     names = engine.execute(
-        "SELECT name, bool_and(kind = 'number'), bool_and(kind = 'bool') FROM outcomes GROUP BY name ORDER BY name"
+        "SELECT name, bool_and(kind = 'number'), bool_and(kind = 'bool')"  # noqa: S608 - literals are quoted
+        f" FROM read_parquet([{_listed(files)}]) GROUP BY name ORDER BY name"
     ).fetchall()
     if len(names) > _MOST_NAMES:
         raise InvalidInput("invalid-query", f"there are {len(names)} names of outcomes, more than {_MOST_NAMES}")
+    return names
+
+
+def _joined_sql(names: Sequence[tuple[str, bool, bool]]) -> str:
+    """Each prediction once, with the last outcome of each name: a column each, of a type that all its values have."""
     columns = [f"last_{number}.value AS {quoted(f'outcome.{name[0]}')}" for number, name in enumerate(names)]
     joins = [
         f"LEFT JOIN (SELECT request_id, row, arg_max({_value(*kinds)}, (received_at, position)) AS value"  # noqa: S608
