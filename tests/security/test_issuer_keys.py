@@ -6,7 +6,7 @@ import threading
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.security.issuer import NOW, KeyServer, published
+from tests.security.issuer import NOW, PRIVATE, KeyServer, published
 
 from penstock.core.errors import InvalidInput, Unavailable
 from penstock.security.issuer_keys import PAUSE_S, IssuerKeys, fetch_of, parse_keys
@@ -176,3 +176,9 @@ def test_a_short_rsa_key_is_left_out():
     short = rsa.generate_private_key(65537, 1024).public_key()
     key = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(short)), "kid": "short"}
     assert code_of(InvalidInput, parse_keys, json.dumps({"keys": [key]}).encode()) == "damaged-keys"
+
+
+def test_a_private_key_that_was_published_is_left_out():
+    leaked = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(PRIVATE["rsa"]))
+    assert "d" in leaked
+    assert code_of(InvalidInput, parse_keys, json.dumps({"keys": [leaked]}).encode()) == "damaged-keys"
