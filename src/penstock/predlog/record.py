@@ -182,6 +182,8 @@ def _check_lengths(block: Block) -> None:
     columns = (block.time_us, block.rows, block.latency_us, block.status, block.codes, block.reasons, block.subjects)
     if any(len(column) != count for column in columns):
         raise ValueError("columns of different lengths")
+    if block.rows.min() < 0:
+        raise ValueError("a record with less than no rows")
     rows = int(block.rows.sum())
     for name, array in (*block.inputs.items(), *block.outputs.items()):
         if len(array) != rows:

@@ -20,7 +20,7 @@ from penstock.predlog.record import Block, Policy, encode_block
 from penstock.security.redaction import hashed
 
 # Below the garbage collector's threshold of new objects: what waits here must not make it run.
-_MOST_RECORDS = 256
+_MOST_RECORDS = 128
 # In bodies, of requests and answers, which stand for the arrays behind them.
 _MOST_BYTES = 4 * 2**20
 _SPACE = 2**64
