@@ -24,7 +24,7 @@ from penstock.gates.plan import CustomSettings
 
 _SHOWN = 2000
 _MOST_RESULT_BYTES = 4 << 20
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
+_PACKAGES = Path(__file__).resolve().parents[2]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ def _run(candidate: Candidate, file: str, timeout_s: float) -> tuple[list[Result
         process = subprocess.Popen(
             [sys.executable, "-m", "penstock.gates.custom_process", msgspec.json.encode(order).decode()],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder,
-            env=_environment(), start_new_session=True,
+            env=_environment(folder), start_new_session=True,
         )  # fmt: skip
         tail = _Tail(process.stdout)
         problem = "it ended before its last check"
@@ -113,9 +113,9 @@ def _named(subject: Subject) -> tuple[str, str]:
     return str(subject.bundle.directory.resolve()), subject.bundle.digest
 
 
-def _environment() -> dict[str, str]:
-    """Hardly anything of ours: it may hold keys to databases and buckets, which are no business of a check."""
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def _environment(home: str) -> dict[str, str]:
+    """Nothing of ours: it may hold keys to databases and buckets, which are no business of a check."""
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": home, "LANG": "C.UTF-8", "PYTHONPATH": str(_PACKAGES)}
 
 
 def _read(path: Path) -> list[Result]:
