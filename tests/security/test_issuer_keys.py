@@ -181,4 +181,6 @@ def test_a_short_rsa_key_is_left_out():
 def test_a_private_key_that_was_published_is_left_out():
     leaked = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(PRIVATE["rsa"]))
     assert "d" in leaked
+    # Only the library that wrote it says that it is for signing.
+    del leaked["key_ops"]
     assert code_of(InvalidInput, parse_keys, json.dumps({"keys": [leaked]}).encode()) == "damaged-keys"

@@ -25,6 +25,9 @@ class Wire:
     def write(self, data):
         self.sent += data
 
+    def can_write_eof(self):
+        return True
+
     def write_eof(self):
         self.closed = True
 
