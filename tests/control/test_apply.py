@@ -3,7 +3,7 @@
 import pytest
 from tests.control.conftest import ANA, BO, OLA, ONE, VIC, build_bundle, spec
 
-from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound, PenstockError, Unavailable
+from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound, PenstockError, Refused, Unavailable
 from penstock.core.names import VersionRef
 from penstock.security.identity import Identity
 
@@ -191,6 +191,26 @@ def test_set_alias_asks_where_it_is_protected(control, register):
     assert control.registry(ANA).aliases("churn")["champion"] == 2
     with pytest.raises(Conflict, match="alias-moved"):
         control.set_alias("churn", "champion", 1, identity=OLA, expected=1)
+
+
+def test_there_is_no_way_around_the_protection(control, register):
+    register(alias="champion")
+    number = register()
+    control.apply(spec(PROTECTED % 1), identity=ANA)
+    registry = control.registry(ANA)
+    for way in (
+        lambda: registry.set_alias("churn", "champion", number),
+        lambda: registry.delete_alias("churn", "champion"),
+        lambda: register(alias="champion"),
+    ):
+        with pytest.raises(Refused, match="alias-protected"):
+            way()
+    assert registry.aliases("churn") == {"champion": 1}
+    registry.set_alias("churn", "champion", 1)
+    control.apply(spec(ONE), identity=ANA)
+    control.approve(1, identity=BO)
+    control.continue_operation(control.unfinished()[0].id)
+    registry.set_alias("churn", "champion", number)
 
 
 def test_an_approval_of_a_move_is_void_when_the_alias_moved_meanwhile(control, register):

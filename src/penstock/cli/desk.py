@@ -10,7 +10,7 @@ import typer
 
 from penstock.cli.option_groups import OptionGroup
 from penstock.cli.options import Place
-from penstock.cli.settings import ensure_home
+from penstock.cli.settings import Settings, ensure_home
 from penstock.core.errors import InvalidInput, NotFound, Unsupported
 
 if TYPE_CHECKING:
@@ -38,20 +38,30 @@ def open_desk(place: Place, server: Server) -> Desk:
     """The desk that options and environment name; raises Unsupported (`missing-extra`), NotFound (`no-key`)."""
     settings = place.settings(os.environ)
     url = server.server or os.environ.get("PENSTOCK_SERVER", "")
-    try:
-        from penstock.cli.embedded import Embedded
-        from penstock.cli.remote import Remote
-    except ModuleNotFoundError as error:
-        raise Unsupported(
-            "missing-extra", f"control needs {error.name}", hint="pip install 'penstock[control]'"
-        ) from error
     if not url:
-        ensure_home(settings)
-        return Embedded(settings)
+        return open_embedded(settings)
     if not url.startswith(("http://", "https://")):
         raise InvalidInput("invalid-address", f"{url!r} is no address", hint="--server http://127.0.0.1:8700")
     key = server.key or os.environ.get("PENSTOCK_KEY", "") or _own_key(settings.home / "admin.key")
+    try:
+        from penstock.cli.remote import Remote
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
     return Remote(url.rstrip("/"), key, settings.home / "bundles")
+
+
+def open_embedded(settings: Settings) -> Embedded:
+    """The desk on this machine's database; raises Unsupported (`missing-extra`)."""
+    try:
+        from penstock.cli.embedded import Embedded
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    ensure_home(settings)
+    return Embedded(settings)
+
+
+def _missing(error: ModuleNotFoundError) -> Unsupported:
+    return Unsupported("missing-extra", f"control needs {error.name}", hint="pip install 'penstock[control]'")
 
 
 def _own_key(path: Path) -> str:

@@ -9,6 +9,7 @@ from penstock.cli.settings import Settings
 from penstock.control.control import Control
 from penstock.control.reading import read_spec_file
 from penstock.control.records import Approval, Convergence, KeyRecord, NewKey, Operation, Plan, Status
+from penstock.registry.aliases import Expected
 from penstock.security.identity import Identity
 from penstock.storage.locate import open_blobs
 
@@ -81,6 +82,10 @@ class Embedded:
     def rotate_key(self, key_id: str, grace_s: float, reason: str) -> NewKey:
         """A successor."""
         return self._control.rotate_key(key_id, identity=self._identity, grace_s=grace_s, reason=reason)
+
+    def set_alias(self, model: str, alias: str, number: int, expected: Expected, reason: str) -> Approval | None:
+        """Move it, or ask for it."""
+        return self._control.set_alias(model, alias, number, identity=self._identity, expected=expected, reason=reason)
 
     def approve(self, number: int, reason: str) -> Approval:
         """Let it happen; its operation goes on here."""

@@ -6,12 +6,15 @@ The database library is imported when a command runs: `penstock serve` shares th
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
 
 from penstock.cli.answers import answer, counted, tell
+from penstock.cli.control_lines import approval_line
+from penstock.cli.desk import open_embedded
 from penstock.cli.environments import ensure_environment
 from penstock.cli.option_groups import spread
 from penstock.cli.options import BundlePath, Expect, Json, Metrics, Model, Place, Reason, Ref, Tags
@@ -117,20 +120,26 @@ def alias(
     place: Place,
     as_json: Json = False,
 ) -> None:
-    """Point an alias at a version, or take it away.
+    """Point an alias at a version, or take it away. Exit status 3: it is protected, and somebody must approve.
 
     Example: penstock alias churn champion 8 --expect 7 --reason "0.02 better on w14"
     """
     if delete == (version is not None):
         raise typer.BadParameter("give either VERSION or --delete")
     expected = _expected(expect)
-    with _open(place) as registry:
-        if version is None:
+    asked = None
+    if version is None:
+        with _open(place) as registry:
             registry.delete_alias(model, alias, expected=expected, reason=reason)
-        else:
-            registry.set_alias(model, alias, version, expected=expected, reason=reason)
-    text = f"{model}@{alias} -> {model}/{version}" if version else f"{model}@{alias} is gone"
-    answer({"model": model, "alias": alias, "version": version}, [text], as_json=as_json)
+        text = f"{model}@{alias} is gone"
+    else:
+        with closing(open_embedded(place.settings(os.environ))) as desk:
+            asked = desk.set_alias(model, alias, version, expected, reason)
+        text = approval_line(asked) if asked is not None else f"{model}@{alias} -> {model}/{version}"
+    waits = asked.id if asked is not None else None
+    answer({"model": model, "alias": alias, "version": version, "approval": waits}, [text], as_json=as_json)
+    if asked is not None:
+        raise typer.Exit(3)
 
 
 def history(model: Model, *, place: Place, as_json: Json = False) -> None:

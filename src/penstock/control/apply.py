@@ -116,7 +116,7 @@ def _conclude(store: Store, change: Change, number: int, wish: Wish) -> None:
         _ask(change, operation, wish, plan, because)
         return
     for move in wish.moves:
-        aliases.set_alias(change, move.model, move.alias, move.after, move.before or "absent")
+        aliases.set_alias(change, move.model, move.alias, move.after, move.before or "absent", approved=True)
     if plan.empty:
         operations.move(change, number, "done", "nothing to change", generation=head.generation)
         return

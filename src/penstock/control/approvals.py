@@ -106,7 +106,9 @@ def decide(store: Store, identity: Identity, number: int, decision: Decision, re
             _resume(change, found.operation, number, decision, identity)
         elif decision == "approved":
             moved = found.request
-            aliases.set_alias(change, moved["model"], moved["alias"], moved["number"], moved["before"] or "absent")
+            aliases.set_alias(
+                change, moved["model"], moved["alias"], moved["number"], moved["before"] or "absent", approved=True
+            )
         return read_in(change.connection, number)
 
 

@@ -15,6 +15,7 @@ from penstock.control.store import Store
 from penstock.core.digest import canonical_json, digest_of
 from penstock.core.names import parse_version_ref
 from penstock.core.routes import FORMAT, Access, Arm, Endpoint, KeyEntry, RouteDocument
+from penstock.registry.aliases import write_protected
 from penstock.registry.audit import Change
 from penstock.registry.schema import versions
 
@@ -77,6 +78,7 @@ def write_applied(change: Change, head: Head, spec: Spec, endpoints: Endpoints) 
         change.connection.execute(insert(releases).values(**row, created_at=change.time, created_by=change.actor))
         change.record("endpoint.released", f"endpoint:{name}", _arms(before), _arms(after))
     _insert(change, generation, generation, spec, endpoints)
+    write_protected(change, sorted(set(spec.protected_aliases)))
     change.record(
         "spec.applied",
         f"generation:{generation}",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
 
 from penstock.core.errors import Conflict, NotFound, Refused
 from penstock.registry.audit import Change
-from penstock.registry.schema import aliases
+from penstock.registry.schema import aliases, protected_aliases
 from penstock.registry.versions import find_version
 
 Expected = int | Literal["absent"] | None
@@ -21,8 +22,14 @@ def read_aliases(connection: Connection, model: str) -> dict[str, int]:
     return dict(sorted((row.alias, row.number) for row in rows))
 
 
-def set_alias(change: Change, model: str, alias: str, number: int, expected: Expected) -> None:
-    """Point `alias` at a version; raises Conflict (`alias-moved`) when it does not point where the caller believes."""
+def set_alias(
+    change: Change, model: str, alias: str, number: int, expected: Expected, *, approved: bool = False
+) -> None:
+    """Point `alias` at a version.
+
+    Raises Conflict (`alias-moved`) when it does not point where the caller believes, and Refused (`alias-protected`)
+    where it is protected and nobody else approved.
+    """
     if find_version(change.connection, model, number).retired:
         raise Refused(
             "version-retired",
@@ -33,6 +40,7 @@ def set_alias(change: Change, model: str, alias: str, number: int, expected: Exp
     _check(model, alias, before, expected)
     if before == number:
         return
+    _check_protection(change.connection, model, alias, approved)
     if before is None:
         change.connection.execute(insert(aliases).values(model=model, alias=alias, number=number))
     else:
@@ -46,8 +54,27 @@ def delete_alias(change: Change, model: str, alias: str, expected: Expected) -> 
     if before is None:
         raise NotFound("unknown-alias", f"model {model!r} has no alias {alias!r}", hint=f"penstock list {model}")
     _check(model, alias, before, expected)
+    _check_protection(change.connection, model, alias, approved=False)
     change.connection.execute(delete(aliases).where(_is(model, alias)))
     change.record("alias.deleted", f"{model}@{alias}", _pointing(before), None)
+
+
+def write_protected(change: Change, protected: Collection[str]) -> None:
+    """Protect these aliases of every model, and no others."""
+    change.connection.execute(delete(protected_aliases))
+    if protected:
+        change.connection.execute(insert(protected_aliases), [{"alias": alias} for alias in protected])
+
+
+def _check_protection(connection: Connection, model: str, alias: str, approved: bool) -> None:
+    # Here, where every way to an alias passes: a rule that one of the doors forgets is none.
+    protected = connection.execute(select(protected_aliases).where(protected_aliases.c.alias == alias)).first()
+    if protected is not None and not approved:
+        raise Refused(
+            "alias-protected",
+            f"{model}@{alias} is protected: somebody else must approve",
+            hint=f"ask for it: penstock alias {model} {alias} VERSION, or penstock apply",
+        )
 
 
 def _is(model: str, alias: str) -> ColumnElement[bool]:

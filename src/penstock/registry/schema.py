@@ -81,6 +81,9 @@ aliases = Table(
     ForeignKeyConstraint(*_VERSION, name="aliases_version"),
 )
 
+# Aliases that are moved only by what somebody else has approved; control writes it.
+protected_aliases = Table("protected_aliases", metadata, Column("alias", Text, primary_key=True))
+
 audit_events = Table(
     "audit_events",
     metadata,

@@ -9,6 +9,7 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Create the tables; what the registry holds stays as it is."""
+    op.create_table("protected_aliases", _name("alias"))
     op.create_table(
         "generations",
         _number("generation", sa.BigInteger),
