@@ -1,21 +1,39 @@
-"""Pack the benchmark's model for Penstock: prepare_ours.py onnx|original.  Writes $WORK/m.penstock."""
+"""Pack the benchmark's model for Penstock: prepare_ours.py onnx|original [--keys] [--sample SHARE].
 
+Writes $WORK/m.penstock, and $WORK/routes.json for those that want a key or the prediction log.
+"""
+
+import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
 import penstock
+from penstock.core.digest import digest_of
+
+options = argparse.ArgumentParser()
+options.add_argument("form", choices=["onnx", "original"])
+options.add_argument("--keys", action="store_true")
+options.add_argument("--sample", type=float, default=1.0)
+given = options.parse_args()
 
 models, name, work = Path(os.environ["MODELS"]), os.environ["BENCH_MODEL"], Path(os.environ["WORK"])
 sample = np.array(json.loads((models / f"{name}.rows.json").read_text())["rows"])
 source = models / f"{name}.joblib"
-if sys.argv[1] == "onnx":
-    penstock.pack(source, sample, name="m", out=work / "m.penstock", allow_pickle="the benchmark trained it itself")
+bundle = work / "m.penstock"
+if given.form == "onnx":
+    packed = penstock.pack(source, sample, name="m", out=bundle, allow_pickle="the benchmark trained it itself")
 else:
     # Opened here and given live, so that it is stored as skops and the worker need not open a pickle.
     import joblib
 
-    penstock.pack(joblib.load(source), sample, name="m", out=work / "m.penstock", convert=False)
+    packed = penstock.pack(joblib.load(source), sample, name="m", out=bundle, convert=False)
+
+arm = {"name": "main", "version": "m/1", "bundle": packed.digest, "uri": str(bundle), "weight": 10_000}
+routes = {"format": 1, "generation": 1, "endpoints": {"m": {"arms": [arm], "recording": {"sample": given.sample}}}}
+if given.keys:
+    key = "pk_bench_" + 43 * "k"
+    routes["access"] = {"keys": {"bench": {"digest": digest_of(key.encode()), "subject": "bench"}}}
+(work / "routes.json").write_text(json.dumps(routes))

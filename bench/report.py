@@ -25,7 +25,10 @@ RESULTS = HERE / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PEERS = Path(os.environ.get("PEERS_DIR") or Path(tempfile.gettempdir()) / "peers")
 VENVS = ["train", "stack", "fastapi", "mlserver", "triton"]
-ENTRIES = ["ours", "ours_worker", "s_proto_batch", "fastapi_ort", "triton_ort", "triton", "mlserver", "mlserver_inline", "mlserver_batch"]
+ENTRIES = [
+    "ours", "ours_keys", "ours_log", "ours_keys_log", "ours_keys_log10", "ours_worker",
+    "s_proto_batch", "fastapi_ort", "triton_ort", "triton", "mlserver", "mlserver_inline", "mlserver_batch",
+]
 # (what, model, cell, number, rival, bar): the number is a ratio of ours to the rival's.
 BARS = [
     ("single row, 64 connections", "lr", "c64", "rps", "ours", "s_proto_batch", 0.5),
@@ -37,6 +40,11 @@ BARS = [
     ("100-tree forest, 64 connections", "rf", "c64", "rps", "ours", "triton", None),
     ("64-row requests, 16 connections", "lr", "r64c16", "rps", "ours", "triton_ort", 1.75),
     ("one connection, median latency", "lr", "c1", "p50_ms", "ours", "s_proto_batch", 1.5),
+    ("keys and prediction log, single row, 64 connections", "lr", "c64", "rps", "ours_keys_log", "s_proto_batch", 0.4),
+    ("keys and prediction log, single row, 64 connections", "lr", "c64", "rps", "ours_keys_log", "triton_ort", 2),
+    ("keys and prediction log, single row, 64 connections", "lr", "c64", "rps", "ours_keys_log", "mlserver_inline", 12),
+    ("keys and prediction log, one connection, median latency", "lr", "c1", "p50_ms", "ours_keys_log", "s_proto_batch", 1.8),
+    ("keys and one call in ten logged, 64-row requests, 16 connections", "lr", "r64c16", "rps", "ours_keys_log10", "triton_ort", 1.75),
     ("scikit-learn in a worker, 64 connections", "lr", "c64", "rps", "ours_worker", "mlserver", 5),
     ("scikit-learn in a worker, 1 connection", "lr", "c1", "rps", "ours_worker", "mlserver", 2),
 ]
@@ -118,7 +126,7 @@ def page() -> str:
         "  keep-alive) on another. Your network, model and hardware are different. Ratios carry over better than rates.",
         "- A closed loop measures p99 at 16 and 64 connections mostly as queueing: rate x latency = connections.",
         "- Every server's answers are compared with scikit-learn's own before and after the load. Penstock runs as",
-        "  installed: routing, metrics and the access log are on. MLServer, too, logs as installed; others run without.",
+        "  installed: routing, metrics and the access log are on; `_keys`, `_log` (every call) and `_log10` (one in ten) add those. MLServer, too, logs as installed; others run without.",
         "- `s_proto_batch` is no product: a bare protocol with nothing but the model behind it, as the floor of what this",
         "  language can do. The `_ort` rivals run the same model as ONNX (in single precision; ours is double), so what differs is the server.",
         "- Triton is the binary out of the nvidia-pytriton wheel, with its Python backend: its native ONNX backend could not",
