@@ -44,7 +44,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """What answering again showed.
 
     `rows` were compared, `changed` of them have another label; the shifts are absolute, of the row's score that moved
-    most. `skipped` counts rows by reason: `withheld` (an input was dropped or hashed), `unfit` (the version takes
+    most, where that is more than rounding. `skipped` counts rows by reason: `withheld` (an input was dropped or hashed), `unfit` (the version takes
     other inputs), `refused` (it failed), `no-output` (it answers nothing that was recorded). `flips` are the worst.
     """
 
@@ -225,8 +225,8 @@ def _shift(before: list[Any], after: list[Any]) -> float | None:
         gone = was is None or math.isnan(was)
         if gone != math.isnan(got):
             return None
-        # Infinities that are equal differ by nothing, which subtraction does not know.
-        shifts.append(0.0 if gone or was == got else abs(was - got))
+        # FP32 sums in another order differ by rounding, which is no shift; equal infinities are close, too.
+        shifts.append(0.0 if gone or math.isclose(was, got, rel_tol=1e-6, abs_tol=1e-9) else abs(was - got))
     largest = max(shifts)
     return largest if math.isfinite(largest) else None
 
