@@ -238,7 +238,7 @@ def test_a_failed_write_leaves_whole_blocks(tmp_path):
 
 
 def _limited(writer, limit, frames):
-    """Append where no file may grow beyond `limit`: the first part is written, then the call fails, as on a full disk."""
+    """Append where no file may grow beyond `limit`: part of it is written, then the call fails."""
     import resource
     import signal
 
