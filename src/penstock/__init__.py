@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.core.version import __version__
 
 if TYPE_CHECKING:
+    from penstock.cli.deploy import deploy
     from penstock.core.errors import (
         Conflict,
         DeadlineExceeded,
@@ -51,6 +52,7 @@ __all__ = [
     "Unsupported",
     "UnsupportedMedia",
     "__version__",
+    "deploy",
     "pack",
 ]
 
@@ -74,6 +76,7 @@ _HOMES = {
     "Unavailable": _ERRORS,
     "Unsupported": _ERRORS,
     "UnsupportedMedia": _ERRORS,
+    "deploy": "penstock.cli.deploy",
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from tests.control.conftest import ANA
 
-from penstock.cli.deploy import deploy
+from penstock import deploy
 from penstock.control.control import Control
 from penstock.control.deploy import with_version
 from penstock.control.reading import read_spec

@@ -57,7 +57,7 @@ def open_embedded(settings: Settings) -> Embedded:
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     ensure_home(settings)
-    return Embedded(settings)
+    return Embedded(settings, log_address=os.environ.get("PENSTOCK_LOG", ""))
 
 
 def _missing(error: ModuleNotFoundError) -> Unsupported:

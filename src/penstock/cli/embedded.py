@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from penstock.cli.settings import Settings
+from penstock.control.checks import run_gates_here
 from penstock.control.control import Control
 from penstock.control.reading import read_spec_file
 from penstock.control.records import Approval, Convergence, KeyRecord, NewKey, Operation, Plan, Status
@@ -17,8 +19,13 @@ from penstock.storage.locate import open_blobs
 class Embedded:
     """A desk. Who has the database has every right to it, so the identity is the actor's, as admin."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._control = Control.open(settings.database_url, open_blobs(settings.artifacts_url), settings.home)
+    def __init__(self, settings: Settings, *, log_address: str = "") -> None:
+        self._control = Control.open(
+            settings.database_url,
+            open_blobs(settings.artifacts_url),
+            settings.home,
+            judge=partial(run_gates_here, log_address=log_address),
+        )
         self._identity = Identity(subject=settings.actor, role="admin")
 
     def close(self) -> None:

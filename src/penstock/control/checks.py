@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from penstock.control.schema import gate_reports
 from penstock.control.spec import Spec
 from penstock.control.store import Store
 from penstock.core.digest import canonical_json, digest_of, digest_of_file
-from penstock.core.errors import InvalidInput
+from penstock.core.errors import InvalidInput, PenstockError
 from penstock.core.names import parse_version_ref
 from penstock.core.routes import Endpoint, Limits
 from penstock.core.verdicts import Report, report_json
 from penstock.gates.candidate import open_candidate
 from penstock.gates.plan import GatePlan
 from penstock.gates.run import run_gates
+from penstock.predlog.table_views import open_places
 from penstock.registry.registry import Registry
+from penstock.runtime.environment import build, python_for
 from penstock.security.identity import Identity
 
 
@@ -42,12 +45,40 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 Judge = Callable[[Case], Report]
 
 
-def run_gates_here(case: Case) -> Report:
-    """Run the gates on this machine, each model in a process of its own."""
-    with open_candidate(
-        case.candidate, case.home, champion=case.champion, endpoint=case.endpoint, limits=case.limits
-    ) as candidate:
+def run_gates_here(case: Case, *, log_address: str = "", allow_pickle: bool = False) -> Report:
+    """Run the gates on this machine, each model in a process of its own, in its own environment.
+
+    `log_address` is where the table of the prediction log is, by default in the home; a replay reads it.
+    """
+    for bundle in (case.candidate, case.champion):
+        if bundle is not None:
+            _ensure_environment(bundle, case.home)
+    opened = open_candidate(
+        case.candidate,
+        case.home,
+        champion=case.champion,
+        endpoint=case.endpoint,
+        limits=case.limits,
+        log=open_places(case.home, log_address) if case.gates.replay is not None else None,
+        allow_pickle=allow_pickle,
+    )
+    with opened as candidate:
         return run_gates(candidate, case.gates)
+
+
+def _ensure_environment(bundle: Bundle, home: Path) -> None:
+    """Build what the bundle's process needs, unless it is here; the node of this home builds none."""
+    manifest = bundle.manifest
+    if manifest.served.runtime == "onnx" and manifest.builtin_operators:
+        return
+    requirements = bundle.path(manifest.environment.requirements).read_text()
+    wheels = bundle.directory / manifest.environment.wheels if manifest.environment.wheels else None
+    try:
+        python_for(manifest.environment, requirements, home)
+    except PenstockError:
+        # What cannot be built is what each gate then finds, with the reason.
+        with suppress(PenstockError):
+            build(manifest.environment, requirements, home, wheels)
 
 
 def gates_of(spec: Spec, endpoint: str) -> GatePlan:

@@ -17,7 +17,6 @@ from penstock.control.routing import read_spec
 from penstock.control.spec import EndpointSpec, Spec
 from penstock.control.store import Store
 from penstock.core.names import check_name
-from penstock.pack import pack
 from penstock.registry.records import Version
 from penstock.security.identity import Identity
 
@@ -44,6 +43,9 @@ def deploy(store: Store, model: Any, sample: Any, wish: Wish, identity: Identity
 
     The endpoint keeps its limits and the like; every other endpoint stays as it is.
     """
+    # Here, because a control that only serves is installed without the libraries that packing needs.
+    from penstock.pack import pack
+
     check_name(wish.endpoint, "endpoint")
     with tempfile.TemporaryDirectory(prefix="penstock-deploy-") as folder:
         packed = pack(model, sample, name=wish.name, out=Path(folder) / f"{wish.name}.penstock", **wish.choices)
