@@ -156,6 +156,7 @@ def read_plan(value: Any, where: str, folder: Path = Path()) -> GatePlan:
 
 def read_plan_file(path: Path) -> GatePlan:
     """The plan in a YAML file; files in it are taken from the file's own folder. Raises NotFound, InvalidInput."""
+    # Here, since PyYAML is of an extra and a plan may come from elsewhere.
     from penstock.storage.yaml_text import read_yaml
 
     try:
