@@ -14,7 +14,7 @@ from penstock.gates.run import run_gate
 
 def settings(data, metrics, **more):
     bounds = {name: Bound(**bound) for name, bound in metrics.items()}
-    return QualitySettings(data=data, target="left", metrics=bounds, **{"resamples": 200, **more})
+    return QualitySettings(data=data, target="left", metrics=bounds, **{"resamples": 100, **more})
 
 
 NOT_WORSE = {"accuracy": {"not_worse_than": 0.02}, "roc_auc": {"not_worse_than": 0.02}}
