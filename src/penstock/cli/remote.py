@@ -14,7 +14,17 @@ from penstock.bundle.bundle import Bundle, open_bundle, save_bundle
 from penstock.control.nodes import convergence
 from penstock.control.plan import bundle_path
 from penstock.control.reading import read_spec_file
-from penstock.control.records import Approval, Convergence, Failure, KeyRecord, NewKey, NodeRecord, Operation, Plan, Status
+from penstock.control.records import (
+    Approval,
+    Convergence,
+    Failure,
+    KeyRecord,
+    NewKey,
+    NodeRecord,
+    Operation,
+    Plan,
+    Status,
+)
 from penstock.control.spec import Spec
 from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError, Unavailable
