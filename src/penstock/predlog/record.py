@@ -39,13 +39,13 @@ class Block(msgspec.Struct, kw_only=True, eq=False):
     version: str
     bundle: str
     time_us: npt.NDArray[np.int64]
-    ids: Sequence[str]
+    ids: list[str]
     rows: npt.NDArray[np.int32]
     latency_us: npt.NDArray[np.int64]
     status: npt.NDArray[np.int16]
-    codes: Sequence[str]
-    reasons: Sequence[str]
-    subjects: Sequence[str]
+    codes: list[str]
+    reasons: list[str]
+    subjects: list[str]
     inputs: Tensors
     outputs: Tensors
     policy: dict[str, Policy] = {}

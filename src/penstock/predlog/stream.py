@@ -150,7 +150,7 @@ class Stream:
         joined_inputs, joined_outputs = fields(inputs, outputs)
         block = Block(
             endpoint=self._endpoint, arm=arm.name, version=arm.version, bundle=arm.bundle, policy=self._policy,
-            ids=ids, codes=codes, reasons=reasons, subjects=subjects,
+            ids=list(ids), codes=list(codes), reasons=list(reasons), subjects=list(subjects),
             time_us=((np.array(arrived) + offset_s) * 1e6).astype(np.int64),
             latency_us=(np.array(seconds) * 1e6).astype(np.int64),
             rows=np.array(rows, np.int32), status=np.array(status, np.int16),

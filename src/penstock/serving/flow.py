@@ -76,7 +76,7 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
         code = "internal-error"
         node.report(error, request_id)
         status, head, body = refusal(
-            PenstockError(code, "this node failed on the request", hint=f"its log has {request_id}")
+            PenstockError("internal-error", "this node failed on the request", hint=f"its log has {request_id}")
         )
     seconds = node.clock() - request.arrived
     if arm is not None:
