@@ -7,24 +7,20 @@ you would type.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
 
 import load
 import models
-
-PENSTOCK = str(Path(sys.executable).with_name("penstock"))
+import operate
+from steps import arguments, free_port, get, post, run, title
 
 
 def main() -> None:
@@ -39,7 +35,8 @@ def main() -> None:
     print("  penstock pack YOUR_MODEL.joblib --name NAME --sample ROWS.csv --allow-pickle 'I trained it'")
     print("  penstock serve NAME.penstock            then: curl localhost:8080/v2/models/NAME")
     print("  make bench                              Penstock beside other servers, on your machine")
-    print("  docs/guide/                             packing, serving, the registry, the client")
+    print("  penstock up                             control and a node; then write penstock.yaml and penstock apply")
+    print("  docs/guide/                             packing, serving, gates, control, the prediction log")
 
 
 def demo(folder: Path) -> None:
@@ -95,6 +92,7 @@ def demo(folder: Path) -> None:
     run(folder, "alias tumour champion 2 --expect 1 --reason 'better on held-out rows'")
     run(folder, "history tumour")
     run(folder, "audit verify")
+    operate.demo(folder)
 
 
 class Node:
@@ -105,7 +103,7 @@ class Node:
         self.port = port
 
     def __enter__(self) -> Node:
-        command = f"node --routes routes.json --port {self.port} --processes 1"
+        command = f"node --name first --routes routes.json --port {self.port} --processes 1"
         print(f"  $ penstock {command}")
         self.log = (self.folder / "node.log").open("wb")
         self.process = subprocess.Popen(arguments(self.folder, command), cwd=self.folder, stderr=self.log)
@@ -145,49 +143,6 @@ def write_routes(folder: Path, generation: int, version: str) -> None:
     partial = folder / "routes.partial"
     partial.write_text(json.dumps(document))
     partial.replace(folder / "routes.json")
-
-
-def run(folder: Path, command: str) -> None:
-    """Print a command as a person would type it, and run it."""
-    print(f"  $ penstock {command}", flush=True)
-    environment = {**os.environ, "PENSTOCK_ACTOR": "demo"}
-    done = subprocess.run(arguments(folder, command), cwd=folder, env=environment, capture_output=True, text=True)
-    for line in done.stdout.splitlines():
-        print(f"    {line[:140]}")
-    if done.returncode:
-        sys.exit(done.stderr)
-
-
-def arguments(folder: Path, command: str) -> list[str]:
-    """The real argument list: the same command with its state in the demo's own folder."""
-    words = shlex.split(command)
-    own_home = words[0] not in ("pack", "inspect")
-    position = 2 if words[0] == "audit" else 1
-    return [PENSTOCK, *words[:position], *(["--home", str(folder / "home")] if own_home else []), *words[position:]]
-
-
-def title(text: str) -> None:
-    """A heading."""
-    print(f"\n{text}", flush=True)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def get(port: int, path: str) -> bytes:
-    """The body of a GET."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as reply:
-        return bytes(reply.read())
-
-
-def post(port: int, path: str, body: bytes) -> bytes:
-    """The body of the answer to a POST."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", body, timeout=5) as reply:
-        return bytes(reply.read())
 
 
 if __name__ == "__main__":

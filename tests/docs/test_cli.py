@@ -14,5 +14,17 @@ def test_the_page_is_up_to_date():
 
 def test_every_command_has_a_chapter():
     commands = ["pack", "inspect", "verify", "diff", "register", "list", "show", "alias", "history", "tag", "retire"]
-    commands += ["gc", "audit verify", "audit list", "serve", "node"]
+    commands += [
+        "gc",
+        "audit verify",
+        "audit list",
+        "serve",
+        "node",
+        "up",
+        "plan",
+        "apply",
+        "status",
+        "check",
+        "log query",
+    ]
     assert all(f"\n## penstock {command}\n" in page("docs/reference/cli.md") for command in commands)
