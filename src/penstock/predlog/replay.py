@@ -44,8 +44,9 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     """What answering again showed.
 
     `rows` were compared, `changed` of them have another label; the shifts are absolute, of the row's score that moved
-    most, where that is more than rounding. `skipped` counts rows by reason: `withheld` (an input was dropped or hashed), `unfit` (the version takes
-    other inputs), `refused` (it failed), `no-output` (it answers nothing that was recorded). `flips` are the worst.
+    most, where that is more than rounding. `skipped` counts rows by reason: `withheld` (an input was dropped or
+    hashed), `unfit` (the version takes other inputs), `refused` (it failed), `no-output` (it answers nothing that was
+    recorded). `flips` are the worst.
     """
 
     endpoint: str
