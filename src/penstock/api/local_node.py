@@ -76,7 +76,12 @@ class LocalNode:
             [sys.executable, "-m", "penstock.serving", "node", settings],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        self._running = Running(pid=self._child.pid, host=self._settings.host, port=self._settings.port)
+        self._running = Running(
+            pid=self._child.pid,
+            host=self._settings.host,
+            port=self._settings.port,
+            tls=self._settings.tls is not None,
+        )
         self._event("node-started", pid=self._child.pid, address=self._running.address)
 
     async def _ended(self) -> int | None:
@@ -114,8 +119,8 @@ def _check_same(running: Running | None, settings: NodeSettings) -> None:
     if running is None:
         return
     control = settings.following.control if settings.following is not None else ""
-    wanted = (settings.host, settings.port, control)
-    if (running.host, running.port, running.control) != wanted:
+    wanted = (settings.host, settings.port, settings.tls is not None, control)
+    if (running.host, running.port, running.tls, running.control) != wanted:
         raise Conflict(
             "other-node-running",
             f"the node {settings.name!r} (process {running.pid}) runs at {running.address}"

@@ -10,11 +10,10 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
-import uvicorn
 
 from penstock.api.access import Rates
 from penstock.api.app import Guard, build_app
@@ -24,24 +23,25 @@ from penstock.api.leases import Leases
 from penstock.api.local_node import LocalNode
 from penstock.api.nodes import node_subject
 from penstock.api.schedules import Schedules
+from penstock.api.server import ControlServer, listen, listen_here
 from penstock.api.watch import RoutesWatch
 from penstock.control.control import Control
 from penstock.core.clock import monotonic, wall
-from penstock.core.errors import Conflict, Unauthenticated, Unavailable
+from penstock.core.errors import Conflict, Unauthenticated
 from penstock.predlog.compact import compact_all
 from penstock.predlog.table_views import open_places
 from penstock.security.identity import Identity
 from penstock.security.issuer_keys import IssuerKeys
 from penstock.security.rates import Rate
+from penstock.security.tls import TlsSettings
 from penstock.security.tokens import IssuerSettings, verify_token
 from penstock.serving.log import Log
 from penstock.serving.log_file import open_log
-from penstock.serving.settings import NodeSettings
+from penstock.serving.settings import NodeSettings, address_of
 from penstock.storage.database import open_database
 from penstock.storage.locate import open_blobs
 
 _HERE = Identity(subject="control", role="admin")
-_DRAIN_S = 10
 Say = Callable[[str], None]
 
 
@@ -49,6 +49,7 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `penstock up` was told.
 
     Without `node` it runs control alone; `rate` is of each caller; with `issuer` its tokens are taken beside keys.
+    With `node_socket` control listens there, too, for the local node alone.
     """
 
     home: Path
@@ -59,11 +60,13 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeSettings | None = None
     rate: Rate = Rate(200, 400)
     issuer: IssuerSettings | None = None
+    tls: TlsSettings | None = None
+    node_socket: Path | None = None
 
     @property
     def address(self) -> str:
         """Where control answers."""
-        return f"http://{self.host}:{self.port}"
+        return address_of(self.host, self.port, tls=self.tls is not None)
 
     @property
     def log_file(self) -> Path:
@@ -73,14 +76,20 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def run_up(settings: UpSettings, say: Say) -> int:
     """Run until a signal; returns the exit status. `say` tells people what they need to know."""
-    with _only_one(settings.home), _listen(settings) as listener:
-        return asyncio.run(_Up(settings, listener, say).run())
+    private = settings.node_socket
+    with (
+        _only_one(settings.home),
+        listen(settings.host, settings.port) as public,
+        listen_here(private) if private is not None else nullcontext() as here,
+    ):
+        return asyncio.run(_Up(settings, public, here, say).run())
 
 
 class _Up:
-    def __init__(self, settings: UpSettings, listener: socket.socket, say: Say) -> None:
+    def __init__(self, settings: UpSettings, public: socket.socket, here: socket.socket | None, say: Say) -> None:
         self.settings = settings
-        self.listener = listener
+        self.public = public
+        self.here = here
         self.say = say
         self.log = Log(open_log(settings.log_file), json=True, clock=wall)
         self.stop = asyncio.Event()
@@ -125,11 +134,13 @@ class _Up:
             verify_token=_verifier(self.settings),
             post_outcomes=open_places(self.settings.home).outcomes.append,
         )
-        server = _Server(Guard(build_app(doors), self.log.event))
+        app = Guard(build_app(doors), self.log.event)
+        server = ControlServer(app, self.public, self.here, self.settings.tls, self.log.event)
         actions = {"compact-log": lambda: compact_all(open_places(self.settings.home))}
         schedules = Schedules(control, actions, self.log.event, wall)
-        tasks = [asyncio.ensure_future(work) for work in (watch.run(), executor.run(), schedules.run())]
-        serving = asyncio.ensure_future(server.serve([self.listener]))
+        work = (watch.run(), executor.run(), schedules.run(), server.renew())
+        tasks = [asyncio.ensure_future(one) for one in work]
+        serving = asyncio.ensure_future(server.serve())
         try:
             await server.begun.wait()
             self.log.event("serving", address=self.settings.address, pid=os.getpid())
@@ -154,8 +165,10 @@ class _Up:
         self.say(f"control  {self.settings.address}")
         if node is not None and self.settings.node is not None:
             found = node.adopted
-            address = f"http://{self.settings.node.host}:{self.settings.node.port}"
-            self.say(f"node     {address}" + (f" (found running, process {found.pid})" if found is not None else ""))
+            self.say(
+                f"node     {self.settings.node.address}"
+                + (f" (found running, process {found.pid})" if found is not None else "")
+            )
         self.say(f"key      {admin_key or self.settings.home / 'admin.key'}")
         self.say(f"logs     {self.settings.log_file.parent}")
 
@@ -165,30 +178,6 @@ class _Up:
         if self.stops > 1:
             self.log.close()
             os._exit(1)
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its own idea of signals and logs."""
-
-    def __init__(self, app: Guard) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app, log_config=None, access_log=False, lifespan="off", server_header=False, ws="none",
-                timeout_graceful_shutdown=_DRAIN_S,
-            )
-        )  # fmt: skip
-
-        self.begun = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer, and say so."""
-        await super().startup(sockets)
-        self.begun.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave them to `_Up`: the node is to drain first."""
-        yield
 
 
 def _verifier(settings: UpSettings) -> Callable[[str], Identity] | None:
@@ -223,17 +212,3 @@ def _only_one(home: Path) -> Iterator[None]:
                 "already-up", f"penstock up runs already in {home}", hint="stop it, or give another --home"
             ) from None
         yield
-
-
-@contextmanager
-def _listen(settings: UpSettings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((settings.host, settings.port))
-        except OSError as error:
-            raise Unavailable(
-                "port-taken", f"cannot listen on {settings.host}:{settings.port}: {error}", hint="choose another --port"
-            ) from None
-        yield listener

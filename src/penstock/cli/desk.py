@@ -16,6 +16,7 @@ from penstock.core.errors import InvalidInput, NotFound, Unsupported
 if TYPE_CHECKING:
     from penstock.cli.embedded import Embedded
     from penstock.cli.remote import Remote
+    from penstock.sdk.security import Security
 
     Desk = Embedded | Remote
 
@@ -32,6 +33,24 @@ class Server(OptionGroup, frozen=True):
         str,
         typer.Option(metavar="KEY", help="The key for --server (default: $PENSTOCK_KEY, or admin.key in the home)."),
     ] = ""
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The authority that the server's certificate must be from (default: $PENSTOCK_CA_FILE).",
+        ),
+    ] = None
+    cert_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A certificate of your own, and its key (default: $PENSTOCK_CERT_FILE)."),
+    ] = None
+
+    def security(self, key: str) -> Security:
+        """What control is asked with, and whom to believe to be it."""
+        from penstock.sdk.security import Security
+
+        authority = self.ca_file or os.environ.get("PENSTOCK_CA_FILE") or True
+        return Security(key, authority, self.cert_file or os.environ.get("PENSTOCK_CERT_FILE") or None)
 
 
 def open_desk(place: Place, server: Server) -> Desk:
@@ -47,7 +66,7 @@ def open_desk(place: Place, server: Server) -> Desk:
         from penstock.cli.remote import Remote
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return Remote(url.rstrip("/"), key, settings.home / "bundles")
+    return Remote(url.rstrip("/"), server.security(key), settings.home / "bundles")
 
 
 def open_embedded(settings: Settings) -> Embedded:

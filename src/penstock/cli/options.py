@@ -11,7 +11,7 @@ import typer
 
 from penstock.cli.option_groups import OptionGroup
 from penstock.cli.settings import Settings, read_settings
-from penstock.core.errors import InvalidInput
+from penstock.core.errors import InvalidInput, Refused
 from penstock.security.tls import TlsSettings
 
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ class Place(OptionGroup, frozen=True):
         return read_settings({**environ, **{name: text for name, text in given.items() if text}})
 
 
-class Serving(OptionGroup, frozen=True):
-    """How a node listens, and with how many processes and threads it answers."""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port to listen on.")] = 8080
+
+class Listening(OptionGroup, frozen=True):
+    """Who reaches a port, and how it proves itself."""
+
     host: Annotated[
         str, typer.Option(help="The address to listen on; any but loopback needs keys and TLS, or --insecure.")
     ] = "127.0.0.1"
@@ -66,6 +68,38 @@ class Serving(OptionGroup, frozen=True):
     tls_client_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Let in clients with a certificate of this authority alone.")
     ] = None
+    insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without keys and TLS.")] = False
+
+    def tls(self) -> TlsSettings | None:
+        """What is spoken there, None for plain HTTP."""
+        if self.tls_cert is None or self.tls_key is None:
+            if self.tls_cert or self.tls_key or self.tls_client_ca:
+                raise typer.BadParameter("TLS needs both --tls-cert and --tls-key")
+            return None
+        client_ca = self.tls_client_ca.absolute() if self.tls_client_ca is not None else None
+        return TlsSettings(certificate=self.tls_cert.absolute(), key=self.tls_key.absolute(), client_ca=client_ca)
+
+    def require_key(self, what: str, *, keys: bool) -> bool:
+        """Whether nobody may call without a key, whatever the routes will say; `keys` tells that they can have some.
+
+        Raises Refused (`insecure-address`), which names `what` would listen.
+        """
+        if self.host in LOOPBACK or self.insecure:
+            return False
+        missing = [name for name, there in (("keys", keys), ("TLS", self.tls() is not None)) if not there]
+        if missing:
+            raise Refused(
+                "insecure-address",
+                f"{self.host} is reachable from other machines, and {what} has no {' and no '.join(missing)}",
+                hint="keep 127.0.0.1, give --tls-cert, --tls-key and (to serve) --access, or add --insecure",
+            )
+        return True
+
+
+class Serving(Listening, frozen=True):
+    """How a node listens, and with how many processes and threads it answers."""
+
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port to listen on.")] = 8080
     processes: Annotated[
         int, typer.Option(metavar="N", min=0, help="Event loops that share the port; 0 is one per usable core.")
     ] = 0
@@ -75,20 +109,10 @@ class Serving(OptionGroup, frozen=True):
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="Threads for models too slow for the event loop.")
     ] = 1
-    insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without keys and TLS.")] = False
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
     ] = False
     no_log: Annotated[bool, typer.Option("--no-log", help="Keep no prediction log.")] = False
-
-    def tls(self) -> TlsSettings | None:
-        """What the node speaks TLS with, None for plain HTTP."""
-        if self.tls_cert is None or self.tls_key is None:
-            if self.tls_cert or self.tls_key or self.tls_client_ca:
-                raise typer.BadParameter("TLS needs both --tls-cert and --tls-key")
-            return None
-        client_ca = self.tls_client_ca.absolute() if self.tls_client_ca is not None else None
-        return TlsSettings(certificate=self.tls_cert.absolute(), key=self.tls_key.absolute(), client_ca=client_ca)
 
 
 class Control(OptionGroup, frozen=True):

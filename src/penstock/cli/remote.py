@@ -28,6 +28,7 @@ from penstock.control.records import (
 from penstock.control.spec import Spec
 from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError, Unavailable
+from penstock.sdk.security import Security, headers_of, tls_of
 
 Answer = TypeVar("Answer")
 _TIMEOUT_S = 60
@@ -45,10 +46,11 @@ class Page(msgspec.Struct, frozen=True):
 class Remote:
     """A desk at `url`; `bundles` is where archives are extracted to read their digest."""
 
-    def __init__(self, url: str, key: str, bundles: Path) -> None:
-        headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+    def __init__(self, url: str, security: Security, bundles: Path) -> None:
+        headers = {**headers_of(security), "content-type": "application/json"}
+        tls = tls_of(security) if url.startswith("https://") else False
         # No proxy of the environment: control is usually near, and the key is not for others.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, verify=tls, trust_env=False)
         self._url = url
         self._bundles = bundles
 

@@ -19,7 +19,7 @@ from penstock.cli.registry import open_registry
 from penstock.cli.settings import Settings, ensure_home
 from penstock.core.digest import canonical_json
 from penstock.core.distinct import refuse_duplicate_keys
-from penstock.core.errors import InvalidInput, NotFound, Refused
+from penstock.core.errors import InvalidInput, NotFound
 from penstock.core.names import check_name
 from penstock.core.routes import FORMAT, TOTAL_WEIGHT, Access, Arm, Cache, Endpoint, RouteDocument, read_routes
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from penstock.bundle.bundle import Bundle
     from penstock.serving.settings import Following
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 Isolation = Literal["auto", "inline", "process"]
 
 
@@ -62,7 +61,7 @@ def serve(
 
     Example: penstock serve churn.penstock --port 8080
     """
-    require_key = _check_host(serving, keys=access is not None)
+    require_key = serving.require_key("this node", keys=access is not None)
     settings = Place(home=home).settings(os.environ)
     ensure_home(settings)
     bundle, version = _find(model, settings)
@@ -101,7 +100,7 @@ def node(
     """
     if (routes is None) == (not control.control):
         raise typer.BadParameter("give either --routes or --control")
-    require_key = _check_host(serving, keys=True)
+    require_key = serving.require_key("this node", keys=True)
     settings = Place(home=home).settings(os.environ)
     ensure_home(settings)
     followed = settings.home / "nodes" / check_name(name, "node") / "followed.json"
@@ -131,20 +130,6 @@ def _find(model: str, settings: Settings) -> tuple[Bundle, str]:
                 hint="penstock pack makes a bundle, penstock list shows what is registered",
             ) from None
         return registry.fetch(version, bundles), version.ref
-
-
-def _check_host(serving: Serving, *, keys: bool) -> bool:
-    """Whether nobody may call without a key, whatever the routes will say; `keys` tells that they can have some."""
-    if serving.host in _LOOPBACK or serving.insecure:
-        return False
-    missing = [name for name, there in (("keys", keys), ("TLS", serving.tls() is not None)) if not there]
-    if missing:
-        raise Refused(
-            "insecure-address",
-            f"{serving.host} is reachable from other machines, and this node has no {' and no '.join(missing)}",
-            hint="keep 127.0.0.1, give --tls-cert, --tls-key and (to serve) --access, or add --insecure",
-        )
-    return True
 
 
 def _read_access(path: Path) -> Access:

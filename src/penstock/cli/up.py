@@ -15,7 +15,7 @@ import typer
 
 from penstock.cli.answers import tell
 from penstock.cli.option_groups import spread
-from penstock.cli.options import Place
+from penstock.cli.options import LOOPBACK, Listening, Place
 from penstock.cli.serve import usable_cores
 from penstock.cli.settings import ensure_home
 from penstock.core.errors import InvalidInput, Unsupported
@@ -42,12 +42,16 @@ def up(
         Path | None, typer.Option(help="A YAML file that says whose OIDC tokens are taken beside keys.")
     ] = None,
     *,
+    listening: Listening,
     place: Place,
 ) -> None:
     """Run control and a local node until stopped. A node that an earlier `up` left running is found again.
 
+    Both listen at --host, with the same certificate.
+
     Example: penstock up --port 8700 --node-port 8080
     """
+    tls, require_key = listening.tls(), listening.require_key("penstock up", keys=True)
     settings = place.settings(os.environ)
     ensure_home(settings)
     try:
@@ -56,23 +60,34 @@ def up(
         raise Unsupported(
             "missing-extra", f"control needs {error.name}", hint="pip install 'penstock[control]'"
         ) from error
-    from penstock.serving.settings import Following, NodeSettings
+    from penstock.serving.settings import Following, NodeSettings, address_of
 
     state = settings.home / "nodes" / check_name(name, "node")
+    # Who listens for others is asked by the local node through the home: no certificate, no address.
+    private = settings.home / "control.sock" if tls is not None or listening.host not in LOOPBACK else None
     node = NodeSettings(
         routes=state / "followed.json",
         home=settings.home,
         name=name,
+        host=listening.host,
         port=node_port,
+        tls=tls,
+        require_key=require_key,
         processes=processes or usable_cores(),
-        following=Following(control=f"http://127.0.0.1:{port}", key_file=state / "control.key"),
+        following=Following(
+            control=f"unix://{private}" if private is not None else address_of(listening.host, port, tls=False),
+            key_file=state / "control.key",
+        ),
         log_file=settings.home / "logs" / "node.log",
     )
     whole = UpSettings(
         home=settings.home,
         database_url=settings.database_url,
         artifacts_url=settings.artifacts_url,
+        host=listening.host,
         port=port,
+        tls=tls,
+        node_socket=private,
         node=None if no_node else node,
         issuer=_read_issuer(issuer) if issuer is not None else None,
     )

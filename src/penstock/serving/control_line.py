@@ -6,6 +6,7 @@ its memory for that.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
@@ -17,6 +18,20 @@ _MOST_BYTES = 64 * 2**20
 
 class Refusal(Exception):
     """Control answered, but not what was asked for."""
+
+
+class _SocketConnection(HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect; raises OSError."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 class ControlLine:
@@ -67,10 +82,13 @@ class ControlLine:
 
     @property
     def _base(self) -> str:
-        return urlsplit(self._following.control).path.rstrip("/")
+        parts = urlsplit(self._following.control)
+        return "" if parts.scheme == "unix" else parts.path.rstrip("/")
 
     def _connect(self) -> HTTPConnection:
         parts = urlsplit(self._following.control)
+        if parts.scheme == "unix":
+            return _SocketConnection(parts.path, self._timeout_s)
         host = parts.hostname or "127.0.0.1"
         if parts.scheme == "https":
             return HTTPSConnection(host, parts.port, timeout=self._timeout_s, context=self._tls())

@@ -139,7 +139,7 @@ class Follower:
             digest=applied.digest,
             state="refused" if problems else "serving",
             problems=problems,
-            address=self._following.advertise or f"http://{settings.host}:{settings.port}",
+            address=self._following.advertise or settings.address,
             processes=settings.processes,
             ready=self._boards.all_ready(),
         )

@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.core.errors import Conflict
 from penstock.core.version import __version__
-from penstock.serving.settings import NodeSettings
+from penstock.serving.settings import NodeSettings, address_of
 
 _ATTEMPTS = 10
 _PAUSE_S = 0.05
@@ -28,11 +28,12 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     control: str = ""
     version: str = ""
+    tls: bool = False
 
     @property
     def address(self) -> str:
         """Where the node answers."""
-        return f"http://{self.host}:{self.port}"
+        return address_of(self.host, self.port, tls=self.tls)
 
 
 @contextmanager
@@ -51,7 +52,8 @@ def write_running(settings: NodeSettings) -> None:
     """Say which process runs this node; only the holder of its lock does."""
     control = settings.following.control if settings.following is not None else ""
     running = Running(
-        pid=os.getpid(), host=settings.host, port=settings.port, control=control, version=__version__
+        pid=os.getpid(), host=settings.host, port=settings.port, control=control, version=__version__,
+        tls=settings.tls is not None,
     )  # fmt: skip
     partial = settings.state / "running.partial"
     partial.write_bytes(msgspec.json.encode(running))

@@ -15,8 +15,9 @@ from penstock.serving.http.door import HttpLimits
 class Following(msgspec.Struct, frozen=True, kw_only=True):
     """Which control a node follows, and as whom.
 
-    `key_file` holds the node's key. `advertise` is the address it tells others, its own by default. The certificate
-    authority and the certificate are for control behind TLS and mutual TLS.
+    `control` is a URL, or `unix://` and the path of a socket of this machine. `key_file` holds the node's key.
+    `advertise` is the address it tells others, its own by default. The certificate authority and the certificate are
+    for control behind TLS and mutual TLS.
     """
 
     control: str
@@ -57,6 +58,11 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     recording: RecordingLimits | None = RecordingLimits()
 
     @property
+    def address(self) -> str:
+        """Where the node answers."""
+        return address_of(self.host, self.port, tls=self.tls is not None)
+
+    @property
     def state(self) -> Path:
         """The node's own folder: counters, sockets of model processes, the last good routes."""
         return self.home / "nodes" / self.name
@@ -85,6 +91,16 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
             memory_bytes=self.worker_memory_bytes,
             drain_s=self.drain_s,
         )
+
+
+def address_of(host: str, port: int, *, tls: bool) -> str:
+    """The URL of a port.
+
+    Example:
+        >>> address_of("127.0.0.1", 8080, tls=False), address_of("::1", 8080, tls=True)
+        ('http://127.0.0.1:8080', 'https://[::1]:8080')
+    """
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def decode_path(kind: type, value: object) -> object:
