@@ -1,5 +1,6 @@
 """`penstock up`: from an empty home to an answer; what is killed comes back, and answers never wait for control."""
 
+import json
 import os
 import shutil
 import signal
@@ -147,6 +148,17 @@ def test_two_nodes_converge_and_one_that_cannot_load_keeps_what_it_has(make_up, 
     # Then it says why and answers as before, and the other one goes on
     until(lambda: up.predict() == 210)
     told = up.api.get(f"/v1/generations/{done['generation']}/convergence?wait_s=60")
+    assert told["refused"] == ["west-1"]
+    # And whoever waits for the nodes is told by name who serves it, and who does not
+    file = up.home / "penstock.yaml"
+    file.write_text(json.dumps(spec(sum="sum/2")))
+    waited = subprocess.run(
+        [sys.executable, "-m", "penstock", "apply", file, "--wait", "--home", str(up.home),
+         "--server", f"http://127.0.0.1:{up.port}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert waited.returncode == 1
+    assert "is served by local\n" in waited.stdout and "refused by west-1" in waited.stdout
     assert set(told["problems"]) == {"west-1"} and told["problems"]["west-1"]["sum"]
     assert node.post("/v2/models/sum/infer", summing_body())[2]["outputs"][0]["data"] == [110]
     # When it can, and there is something new to load, then it converges

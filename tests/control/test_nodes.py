@@ -30,6 +30,9 @@ def test_a_node_that_has_the_document_is_told_nothing(applied):
 
 
 def test_convergence_names_who_serves_who_is_behind_and_what_could_not_be_loaded(applied, clock):
+    def report(generation, **more):
+        return NodeReport(**{"generation": generation, "digest": applied.routes().digest(), "state": "serving", **more})
+
     assert not applied.converged(1).done, "no node is no success"
     applied.acknowledge("a", report(1))
     applied.acknowledge("b", report(0))
@@ -37,7 +40,16 @@ def test_convergence_names_who_serves_who_is_behind_and_what_could_not_be_loaded
     assert (found.serving, found.behind, found.done) == (("a",), ("b",), False)
     applied.acknowledge("b", report(1, problems={"churn": "its golden rows differ"}))
     found = applied.converged(1)
-    assert (found.behind, found.problems, found.done) == ((), {"b": {"churn": "its golden rows differ"}}, False)
+    assert (found.serving, found.refused, found.behind) == (("a",), ("b",), ())
+    assert (found.problems, found.done) == ({"b": {"churn": "its golden rows differ"}}, False)
+    applied.acknowledge("b", report(1, state="refused"))
+    assert applied.converged(1).problems == {"b": {"*": "it says that it is refused"}}
+    applied.acknowledge("b", report(0, state="refused", problems={"*": "an older generation"}))
+    assert applied.converged(1).refused == ("b",), "it will not take the document"
+    applied.acknowledge("b", report(0, state="refused", problems={"churn": "of the generation before"}))
+    assert (applied.converged(1).behind, applied.converged(1).problems) == (("b",), {}), "it has not tried yet"
+    applied.acknowledge("b", report(1, digest="sha256:other"))
+    assert applied.converged(1).behind == ("b",), "another document of this generation is not this one"
     applied.acknowledge("b", report(1))
     assert applied.converged(1).done
     applied.acknowledge("b", report(1, ready=False))
@@ -96,13 +108,14 @@ nodes = st.builds(
     name=st.sampled_from("abcdef"),
     generation=st.integers(0, 3),
     digest=st.just(""),
-    state=st.just(""),
+    state=st.sampled_from(["serving", "refused"]),
     problems=st.dictionaries(st.just("churn"), st.just("why")),
     address=st.just(""),
     processes=st.just(1),
     ready=st.booleans(),
     seen_at=st.just(""),
     current=st.booleans(),
+    diverged=st.booleans(),
     away=st.booleans(),
 )
 
@@ -110,6 +123,9 @@ nodes = st.builds(
 @given(st.lists(nodes, unique_by=lambda node: node.name), st.integers(0, 3))
 def test_every_node_is_in_exactly_one_part(found, generation):
     parts = convergence(generation, found)
-    assert sorted([*parts.serving, *parts.behind, *parts.away]) == sorted(node.name for node in found)
+    assert sorted([*parts.serving, *parts.refused, *parts.behind, *parts.away]) == sorted(node.name for node in found)
     if parts.done:
         assert all(node.away or (node.generation >= generation and not node.problems) for node in found)
+    for node in found:
+        if node.name in parts.serving:
+            assert node.ready and node.state == "serving" and not node.problems and not node.diverged

@@ -105,7 +105,7 @@ async def convergence(
     end = loop.time() + wait_s
     while True:
         found = await asyncio.to_thread(doors.control.converged, generation)
-        if found.done or found.problems or loop.time() >= end or doors.stopping.is_set():
+        if found.done or found.refused or loop.time() >= end or doors.stopping.is_set():
             return answer(found)
         await asyncio.sleep(_LOOK_S)
 

@@ -107,7 +107,7 @@ class _Progress:
 def _wait(desk: Desk, generation: int, wait_s: float) -> Convergence:
     found: Convergence | None = None
     for found in _looks(desk, generation, wait_s):
-        if found.done or (found.problems and not found.behind):
+        if found.done or (found.refused and not found.behind):
             return found
     assert found is not None  # noqa: S101 - there is always one look
     late = ", ".join(found.behind) or "no node was heard of"
@@ -131,5 +131,5 @@ def _leave(done: Operation, served: Convergence | None) -> None:
         raise typer.Exit(INCONCLUSIVE)
     if done.error is not None:
         raise done.error.error()
-    if served is not None and served.problems:
+    if served is not None and served.refused:
         raise typer.Exit(1)

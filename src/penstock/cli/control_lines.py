@@ -77,6 +77,8 @@ def approval_line(approval: Approval) -> str:
 def convergence_lines(found: Convergence) -> Iterator[str]:
     """Who serves it, who does not."""
     yield f"generation {found.generation} is served by {', '.join(found.serving) or 'nobody'}"
+    if found.refused:
+        yield f"  refused by {', '.join(found.refused)}, which goes on as before"
     for node, problems in found.problems.items():
         yield from (f"  {node}: {endpoint}: {why}" for endpoint, why in problems.items())
     if found.away:

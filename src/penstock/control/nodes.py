@@ -67,10 +67,11 @@ def acknowledge(store: Store, name: str, report: NodeReport) -> None:
 
 def read_all(store: Store) -> list[NodeRecord]:
     """Every node, by name."""
+    routes = read_routes(store)
     with store.database.read() as connection:
-        generation = read_head(connection, store).generation
         rows = connection.execute(select(nodes)).all()
-    return sorted((_record(row, generation, store.clock()) for row in rows), key=lambda node: node.name)
+    current = (routes.generation, routes.digest())
+    return sorted((_record(row, current, store.clock()) for row in rows), key=lambda node: node.name)
 
 
 def forget(store: Store, identity: Identity, name: str, reason: str) -> None:
@@ -90,14 +91,25 @@ def converged(store: Store, generation: int) -> Convergence:
 def convergence(generation: int, found: Sequence[NodeRecord]) -> Convergence:
     """The answer for nodes as they last reported; one that is away holds nobody up, but is named."""
     here = [node for node in found if not node.away]
-    serving = [node for node in here if node.generation >= generation and node.ready]
+    refused = [node for node in here if _refuses(node, generation)]
+    serving = [node for node in here if node not in refused and node.ready and _has(node, generation)]
     return Convergence(
         generation=generation,
         serving=tuple(node.name for node in serving),
-        behind=tuple(node.name for node in here if node not in serving),
+        refused=tuple(node.name for node in refused),
+        behind=tuple(node.name for node in here if node not in serving and node not in refused),
         away=tuple(node.name for node in found if node.away),
-        problems={node.name: node.problems for node in here if node.problems},
+        problems={node.name: node.problems or {"*": f"it says that it is {node.state}"} for node in refused},
     )
+
+
+def _has(node: NodeRecord, generation: int) -> bool:
+    return node.generation >= generation and not node.diverged
+
+
+def _refuses(node: NodeRecord, generation: int) -> bool:
+    # What it could not load of an older generation says nothing of this one, unless it takes no document at all.
+    return "*" in node.problems or (_has(node, generation) and (bool(node.problems) or node.state != "serving"))
 
 
 def _insert(store: Store, name: str, row: dict[str, Any]) -> None:
@@ -121,12 +133,13 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text[:MAX_TEXT])
 
 
-def _record(row: Row[Any], generation: int, now: float) -> NodeRecord:
+def _record(row: Row[Any], current: tuple[int, str], now: float) -> NodeRecord:
     found = {name: row._mapping[name] for name in row._mapping if name not in ("seen_at", "problems")}
     return NodeRecord(
         **found,
         problems=msgspec.json.decode(row.problems, type=dict[str, str]),
         seen_at=timestamp(row.seen_at),
-        current=row.generation == generation,
+        current=(row.generation, row.digest) == current,
+        diverged=row.generation == current[0] and row.digest != current[1],
         away=now - row.seen_at > AWAY_S,
     )

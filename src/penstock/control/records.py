@@ -145,7 +145,10 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as it last reported; `current` when it serves this generation, `away` when it was not heard for long."""
+    """A node as it last reported; `current` when it has this generation, `away` when it was not heard for long.
+
+    `diverged` is one with this generation's number and another document: it asks for the right one.
+    """
 
     name: str
     generation: int
@@ -157,25 +160,27 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     seen_at: str
     current: bool
+    diverged: bool
     away: bool
 
 
 class Convergence(msgspec.Struct, frozen=True, kw_only=True):
-    """Which nodes serve a generation: those that do, those still on an older one, those not heard of for long.
+    """Which nodes serve a generation: those that do, refused it, are still on an older one, were not heard of for long.
 
-    `problems` are what nodes could not load, by node and endpoint.
+    `problems` are why a node refused, by node and endpoint; `*` is the whole document.
     """
 
     generation: int
     serving: tuple[str, ...]
+    refused: tuple[str, ...]
     behind: tuple[str, ...]
     away: tuple[str, ...]
     problems: dict[str, dict[str, str]]
 
     @property
     def done(self) -> bool:
-        """Whether every node that is there serves it, without a problem; not when there is none."""
-        return bool(self.serving) and not self.behind and not self.problems
+        """Whether every node that is there serves it; not when there is none."""
+        return bool(self.serving) and not self.behind and not self.refused
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
