@@ -76,7 +76,7 @@ def test_following_shows_what_comes(environ, nodes, bundles):
             writer.append([encode_block(recorded(bundles, 1, prefix="next"))])
             assert json.loads(tail.stdout.readline())["request_id"] == "next0"
         finally:
-            # Not SIGINT: a shell that runs the tests in the background has it ignored, for its children's children, too.
+            # Not SIGINT: a shell that runs the tests in the background has it ignored, for all below it.
             tail.terminate()
     writer.close()
 
