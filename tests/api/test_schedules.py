@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.predlog.logged import BEGIN_S, block, write_segment
 
+from penstock.api.actions import actions_of
 from penstock.api.schedules import Schedules, is_due
 from penstock.control.spec import Schedule, Spec
+from penstock.predlog.table_views import open_places
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -66,3 +69,42 @@ def test_what_cannot_be_done_is_said():
     now[0] += 60
     asyncio.run(schedules.look())
     assert said == ["schedule-not-run"]
+
+
+@pytest.mark.parametrize(("spec", "runs"), [(None, 24), (Spec(version=1), 24), (Control().spec(), 1440)])
+def test_the_log_is_compacted_every_hour_unless_the_spec_says_when(spec, runs):
+    now, done = [MONDAY.timestamp()], []
+    control = Control()
+    control.spec = lambda: spec
+    schedules = Schedules(control, {"compact-log": lambda: done.append(now[0])}, lambda *e, **f: None, lambda: now[0])
+
+    async def a_day():
+        for _ in range(1440):
+            now[0] += 60
+            await schedules.look()
+
+    asyncio.run(a_day())
+    assert len(done) == runs
+
+
+def test_compacting_moves_the_log_into_the_table_and_gives_up_what_is_too_old(tmp_path):
+    # Given a closed segment of a node of this home
+    folder = tmp_path / "predlog" / "local"
+    folder.mkdir(parents=True)
+    write_segment(folder, [block(2)])
+    table = open_places(tmp_path).table
+    said = []
+
+    def compact(now_s):
+        event = lambda name, **fields: said.append((name, fields))  # noqa: E731
+        actions_of(None, tmp_path, None, event, lambda: now_s)["compact-log"]()
+        return said[-1][1]
+
+    # When it is compacted, then it is in the table
+    first = compact(BEGIN_S)
+    assert (first["segments"], first["rows"], first["trimmed"]) == (1, 2, 0)
+    assert len(table.keys("predictions")) == 1
+    # And gone when the day is older than a month
+    assert compact(BEGIN_S + 29 * 86_400)["trimmed"] == 0
+    assert compact(BEGIN_S + 32 * 86_400)["trimmed"] == 1
+    assert table.keys("predictions") == []

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.api.access import Rates
+from penstock.api.actions import actions_of
 from penstock.api.app import Guard, build_app
 from penstock.api.doors import Doors
 from penstock.api.executor import Executor
@@ -28,7 +29,6 @@ from penstock.api.watch import RoutesWatch
 from penstock.control.control import Control
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated
-from penstock.predlog.compact import compact_all
 from penstock.predlog.table_views import open_places
 from penstock.security.identity import Identity
 from penstock.security.issuer_keys import IssuerKeys
@@ -136,7 +136,7 @@ class _Up:
         )
         app = Guard(build_app(doors), self.log.event)
         server = ControlServer(app, self.public, self.here, self.settings.tls, self.log.event)
-        actions = {"compact-log": lambda: compact_all(open_places(self.settings.home))}
+        actions = actions_of(control, self.settings.home, _HERE, self.log.event, wall)
         schedules = Schedules(control, actions, self.log.event, wall)
         work = (watch.run(), executor.run(), schedules.run(), server.renew())
         tasks = [asyncio.ensure_future(one) for one in work]

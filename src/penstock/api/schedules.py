@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from penstock.api.doors import Event
 from penstock.control.control import Control
+from penstock.control.spec import Schedule, Spec
 from penstock.core.clock import Clock
 from penstock.core.errors import PenstockError
 
@@ -15,6 +16,7 @@ LOOK_S = 5.0
 _MOST_MINUTES = 5
 _FIRST = (0, 0, 1, 1, 0)
 _LAST = (59, 23, 31, 12, 7)
+_HOURLY = Schedule(cron="7 * * * *", what="compact-log")
 
 
 class Schedules:
@@ -49,9 +51,16 @@ class Schedules:
         except PenstockError as error:
             self._event("schedules-not-read", code=error.code, reason=str(error))
             return
-        for name, schedule in (spec.schedules if spec is not None else {}).items():
+        for name, schedule in self._wanted(spec).items():
             if any(is_due(schedule.cron, minute) for minute in minutes):
                 await self._do(name, schedule.what)
+
+    def _wanted(self, spec: Spec | None) -> dict[str, Schedule]:
+        """What the spec asks for. A log that nobody turns into the table would grow until the node gives it up."""
+        asked = spec.schedules if spec is not None else {}
+        if "compact-log" not in self._actions or any(one.what == "compact-log" for one in asked.values()):
+            return asked
+        return {**asked, "compact-log (default)": _HOURLY}
 
     async def _do(self, name: str, what: str) -> None:
         action = self._actions.get(what)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from penstock.control import (
+    again,
     alias,
     apply,
     approvals,
@@ -47,6 +48,7 @@ from penstock.registry.aliases import Expected
 from penstock.registry.migrate import migrate
 from penstock.registry.registry import Registry
 from penstock.security.identity import Identity
+from penstock.security.permissions import allow
 from penstock.storage.blobs import Blobs
 from penstock.storage.database import open_database
 
@@ -177,6 +179,11 @@ class Control:
     def generations(self, *, before: int | None = None, limit: int = 100) -> list[Generation]:
         """Generations, the newest first."""
         return routing.read_generations(self._store, before, limit)
+
+    def judge_served(self, *, identity: Identity, golden_alone: bool = False) -> list[again.Judged]:
+        """Run the gates of all that is served again, or its golden rows alone; the reports are kept."""
+        allow(identity, "check")
+        return again.judge_served(self._store, identity, self._judge, golden_alone=golden_alone)
 
     # What nodes are told, and tell
 

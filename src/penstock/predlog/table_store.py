@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
@@ -36,6 +36,10 @@ class TableStore(Protocol):
 
     def keys(self, prefix: str) -> list[str]:
         """The keys below the folder `prefix`, sorted; none where there is no such folder."""
+        ...
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The same keys, with the bytes of each."""
         ...
 
     def local(self, key: str, cache: Path) -> Path:
@@ -75,6 +79,15 @@ class TableFolder:
             found = (path for path in (self._root / prefix).rglob("*") if path.is_file())
             return sorted(p.relative_to(self._root).as_posix() for p in found if not p.name.startswith(_SCRATCH))
 
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """See `TableStore.sizes`."""
+        found = {}
+        for key in self.keys(prefix):
+            # Somebody else may delete it meanwhile.
+            with suppress(FileNotFoundError), _log_errors(str(self._root)):
+                found[key] = (self._root / key).stat().st_size
+        return found
+
     def local(self, key: str, cache: Path) -> Path:
         """See `TableStore.local`."""
         path = self._root / key
@@ -105,6 +118,11 @@ class TableS3:
         """See `TableStore.keys`."""
         with self._errors():
             return sorted(str(item["path"]) for page in self._store.list(f"{prefix}/") for item in page)
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """See `TableStore.sizes`."""
+        with self._errors():
+            return {str(item["path"]): int(item["size"]) for page in self._store.list(f"{prefix}/") for item in page}
 
     def local(self, key: str, cache: Path) -> Path:
         """See `TableStore.local`. A key never gets other bytes, so what was fetched once is good."""

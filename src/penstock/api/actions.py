@@ -1,0 +1,47 @@
+"""What schedules name, done by this control process and told to its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from penstock.api.doors import Event
+from penstock.control.control import Control
+from penstock.core.clock import Clock
+from penstock.predlog.compact import compact_all
+from penstock.predlog.table_retention import TableLimits, trim
+from penstock.predlog.table_views import open_places
+from penstock.security.identity import Identity
+
+Actions = Mapping[str, Callable[[], object]]
+_LIMITS = TableLimits()
+
+
+def actions_of(control: Control, home: Path, identity: Identity, event: Event, clock: Clock) -> Actions:
+    """The actions by name; `compact-log` is there where DuckDB is."""
+
+    def judge(what: str, *, golden_alone: bool) -> None:
+        for one in control.judge_served(identity=identity, golden_alone=golden_alone):
+            event(
+                "version-judged", what=what, endpoint=one.endpoint, version=one.version, verdict=one.verdict,
+                reasons=one.reasons, code=one.code,
+            )  # fmt: skip
+
+    actions: dict[str, Callable[[], object]] = {
+        "rehearse": lambda: judge("rehearse", golden_alone=True),
+        "check": lambda: judge("check", golden_alone=False),
+    }
+    if find_spec("duckdb") is not None:
+        actions["compact-log"] = lambda: _compact_log(home, event, clock)
+    return actions
+
+
+def _compact_log(home: Path, event: Event, clock: Clock) -> None:
+    places = open_places(home)
+    done = compact_all(places)
+    trimmed = trim(places.table, places.cache / "parts", clock(), _LIMITS)
+    event(
+        "log-compacted", segments=done.segments, rows=done.rows, outcomes=done.batches, damaged=done.damaged,
+        waiting=done.waiting, problems=list(done.problems), trimmed=len(trimmed),
+    )  # fmt: skip
