@@ -158,7 +158,11 @@ class Recorder:
                 continue
             if flush is None:
                 break
-            written = self._writer.write(flush.frames)
+            try:
+                written = self._writer.write(flush.frames)
+            except Exception as error:  # our own defect: without this thread nothing would be recorded any more
+                self._event("recording-failed", reason=f"{type(error).__name__}: {error}"[:300])
+                written = 0
             if written:
                 self._recorded += flush.records
                 self._recorded_bytes += written
