@@ -1,5 +1,7 @@
 """`penstock up`: from an empty home to an answer; what is killed comes back, and answers never wait for control."""
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -166,3 +168,38 @@ def test_two_nodes_converge_and_one_that_cannot_load_keeps_what_it_has(make_up, 
     done = up.api.apply(spec(sum={"model": "sum/2", "limits": {"max_batch_rows": 8}}))
     until(lambda: up.api.get(f"/v1/generations/{done['generation']}/convergence")["behind"] == [])
     until(lambda: node.post("/v2/models/sum/infer", summing_body())[2]["outputs"][0]["data"] == [210])
+
+
+def test_a_key_that_is_confined_posts_outcomes_of_its_endpoints_requests_alone(make_up, archives):
+    # Given two endpoints that answered, and a key for one of them
+    up = make_up().start()
+    up.api.register("sum", archives[0])
+    up.api.apply(spec(sum="sum/1", other="sum/1"))
+    until(lambda: up.predict() == up.predict("other") == 110)
+    shop = up.api.as_role("viewer", endpoints=["sum"])
+    own, others = (asked_with_id(up, endpoint, f"r-{endpoint}") for endpoint in ("sum", "other"))
+
+    def post(*request_ids):
+        outcomes = [{"request_id": one, "value": True} for one in request_ids]
+        status, _, answer = shop.request("POST", "/v1/outcomes", {"outcomes": outcomes})
+        return status, answer.get("code") or answer["accepted"]
+
+    # Then its own are taken as soon as they are in the log
+    until(lambda: post(own) == (202, 1))
+    # And neither others' nor unknown ones, nor a batch with one of them; both are told the same
+    assert post(others) == post("r-unknown") == post(own, others) == (403, "endpoint-forbidden")
+    # And an id that is another endpoint's as well is nobody's
+    asked_with_id(up, "other", own)
+    until(lambda: post(own) == (403, "endpoint-forbidden"))
+    # And who is not confined posts them all
+    up.api.post("/v1/outcomes", {"outcomes": [{"request_id": others, "value": True}]}, 202)
+
+
+def asked_with_id(up, endpoint, request_id):
+    headers = {"x-request-id": request_id}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", up.node_port)) as connection:
+        connection.request("POST", f"/v2/models/{endpoint}/infer", json.dumps(summing_body()), headers)
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.read()
+        assert answer.getheader("x-request-id") == request_id, answer.getheaders()
+    return request_id

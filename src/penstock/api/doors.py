@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     """Control and what stands around it.
 
     `spool` is where uploads wait, `continue_soon` is told that an operation wants to go on, `verify_token` knows the
-    tokens of the configured issuer, `post_outcomes` takes a batch of outcomes; `stopping` ends every long poll.
+    tokens of the configured issuer, `post_outcomes` takes a batch of outcomes,
+    `origins_of` knows which endpoints answered a request; `stopping` ends every long poll.
     """
 
     control: Control
@@ -37,6 +38,7 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     continue_soon: Callable[[], None]
     verify_token: Callable[[str], Identity] | None = None
     post_outcomes: Callable[[list[Any]], Any] | None = None
+    origins_of: Callable[[set[str]], Mapping[str, set[str]]] | None = None
 
 
 def doors_of(request: Request) -> Doors:

@@ -29,6 +29,7 @@ from penstock.api.watch import RoutesWatch
 from penstock.control.control import Control
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated
+from penstock.predlog.origins import Origins
 from penstock.predlog.table_views import open_places
 from penstock.security.identity import Identity
 from penstock.security.issuer_keys import IssuerKeys
@@ -133,6 +134,7 @@ class _Up:
             continue_soon=executor.soon,
             verify_token=_verifier(self.settings),
             post_outcomes=open_places(self.settings.home).outcomes.append,
+            origins_of=Origins(self.settings.home).of,
         )
         app = Guard(build_app(doors), self.log.event)
         server = ControlServer(app, self.public, self.here, self.settings.tls, self.log.event)
