@@ -20,6 +20,7 @@ from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
 from penstock.serving.access import access_table
 from penstock.serving.addresses import ModelAddress, parse
+from penstock.serving.again import Again
 from penstock.serving.applied import Applied, write_applied
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, WORKER_RESTARTS, Board, Boards
@@ -48,6 +49,7 @@ class Service:
         self.state = NodeState(self.board, Boards(settings.state, settings.processes), log, monotonic)
         self._take_access(None)
         self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
+        self._again = Again(monotonic)
         self.swapper = Swapper(self.state, self._load, settings.drain_s)
         self.on_routes: Callable[[], None] = lambda: None
         # Several event loops share the model processes: then their supervisor owns them.
@@ -134,7 +136,8 @@ class Service:
     async def _follow(self) -> NoReturn:
         while True:
             await asyncio.sleep(POLL_S)
-            document = self._poll()
+            # What is served already is not touched when a document is applied again.
+            document = self._poll() or self._again.due()
             if document is not None:
                 await self._apply(document)
 
@@ -151,6 +154,7 @@ class Service:
         # First: a revoked key must not go on for as long as a new version takes to load.
         self._take_access(document.access)
         problems = await self.swapper.apply(document, kept)
+        self._again.note(document, problems)
         self.on_routes()
         try:
             # On a thread: a slow disk must not hold up the answers.
