@@ -6,12 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.control.conftest import ANA
 from tests.predlog.logged import BEGIN_S, block, write_segment
+from tests.serving.bundles import summing
 
 from penstock.api.actions import actions_of
 from penstock.api.schedules import Schedules, is_due
+from penstock.control.control import Control as ControlHere
+from penstock.control.reading import read_spec
 from penstock.control.spec import Schedule, Spec
+from penstock.core.clock import wall
 from penstock.predlog.table_views import open_places
+from penstock.storage.folder import Folder
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -108,3 +114,20 @@ def test_compacting_moves_the_log_into_the_table_and_gives_up_what_is_too_old(tm
     assert compact(BEGIN_S + 29 * 86_400)["trimmed"] == 0
     assert compact(BEGIN_S + 32 * 86_400)["trimmed"] == 1
     assert table.keys("predictions") == []
+
+
+def test_what_is_served_is_rehearsed_and_checked_with_its_real_gates(tmp_path):
+    home, said = tmp_path / "home", []
+    home.mkdir()
+    with ControlHere.open(f"sqlite:///{home / 'registry.db'}", Folder(home / "artifacts"), home) as control:
+        control.registry(ANA).register(summing(tmp_path / "sum", 100.0), name="sum")
+        done = control.apply(read_spec("version: 1\nendpoints: {sum: {model: sum/1}}"), identity=ANA)
+        assert done.state == "done", done
+        actions = actions_of(control, home, ANA, lambda name, **fields: said.append((name, fields)), wall)
+        actions["rehearse"]()
+        actions["check"]()
+    assert [name for name, _ in said] == ["version-judged"] * 2
+    assert [(fields["what"], fields["version"], fields["verdict"]) for _, fields in said] == [
+        ("rehearse", "sum/1", "pass"),
+        ("check", "sum/1", "pass"),
+    ]
