@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 
 import msgspec
@@ -74,12 +75,10 @@ def examine(examined: Examined) -> list[Finding]:
 
 
 def _versions(examined: Examined) -> Iterator[Finding]:
-    import onnxruntime
-
     version = ".".join(map(str, sys.version_info[:3]))
     ok = (3, 11) <= sys.version_info < (3, 15)
     yield Finding("python", ok, f"{version} on {platform.machine()}", "" if ok else "use Python 3.11 to 3.14")
-    yield Finding("onnxruntime", True, onnxruntime.__version__)
+    yield Finding("onnxruntime", True, metadata.version("onnxruntime"))
 
 
 def _home(examined: Examined) -> Iterator[Finding]:
