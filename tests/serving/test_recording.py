@@ -14,8 +14,9 @@ from penstock.core.routes import Cache, Recording
 from penstock.predlog.segment import SegmentReport, list_segments, read_segment
 from penstock.predlog.writer import RecordingLimits
 
-LOSS_S = 1.0
 COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "2"))
+# Of any machine, however busy, only so much is asked in the few rounds that everybody runs.
+LOSS_S = 1.0 if COUNT > 2 else 10.0
 
 
 def blocks(node):

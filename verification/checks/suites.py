@@ -75,4 +75,8 @@ CHECKS = (
         "tests/pack/test_atomic.py", "tests/attacks/test_archives.py", "tests/attacks/test_pickles.py",
         count=20, short=3,
     ),
+    _check(
+        "recording_kills", "Prediction log: a node killed at any moment loses nothing that is older than its flush",
+        "tests/serving/test_recording.py", count=50, short=2,
+    ),
 )  # fmt: skip
