@@ -19,7 +19,7 @@ from penstock.cli.answers import answer, tell
 from penstock.cli.environments import ensure_environment
 from penstock.cli.option_groups import spread
 from penstock.cli.options import Json, Place
-from penstock.cli.registry import open_registry
+from penstock.cli.registry import find_bundle
 from penstock.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def check(
     settings = place.settings(os.environ)
     with ExitStack() as stack:
         cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-check-")))
-        bundle = _opened(candidate, cache, settings)
-        champion = _opened(against, cache, settings) if against else None
+        bundle = find_bundle(candidate, cache, settings)
+        champion = find_bundle(against, cache, settings) if against else None
         for needed in (bundle, champion):
             if needed is not None and (failure := ensure_environment(needed, settings.home, tell)):
                 tell(f"this machine cannot run {needed.manifest.name}: {failure}")
@@ -99,16 +99,6 @@ def check(
     else:
         _show(report, bundle)
     raise typer.Exit(EXIT[report.verdict])
-
-
-def _opened(text: str, cache: Path, settings: Settings) -> Bundle:
-    """The bundle at a path, or a version of the registry."""
-    from penstock.bundle.bundle import SUFFIX, open_bundle
-
-    if text.endswith(SUFFIX) or Path(text).exists():
-        return open_bundle(Path(text), cache)
-    with open_registry(settings) as registry:
-        return registry.fetch(registry.resolve(text), settings.home / "bundles")
 
 
 def _log(settings: Settings) -> LogPlaces:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
@@ -25,6 +26,7 @@ from penstock.core.errors import Unsupported
 from penstock.core.names import parse_version_ref
 
 if TYPE_CHECKING:
+    from penstock.bundle.bundle import Bundle
     from penstock.registry.registry import Registry
 
 
@@ -51,6 +53,16 @@ def open_registry(settings: Settings) -> Registry:
         ) from error
     ensure_home(settings)
     return Registry.open(settings.database_url, open_blobs(settings.artifacts_url), actor=settings.actor)
+
+
+def find_bundle(text: str, cache: Path, settings: Settings) -> Bundle:
+    """The bundle at a path, unpacked in `cache`, or that of a registered version."""
+    from penstock.bundle.bundle import SUFFIX, open_bundle
+
+    if text.endswith(SUFFIX) or Path(text).exists():
+        return open_bundle(Path(text), cache)
+    with open_registry(settings) as registry:
+        return registry.fetch(registry.resolve(text), settings.home / "bundles")
 
 
 def register(

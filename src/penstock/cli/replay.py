@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +12,9 @@ from penstock.cli.answers import answer, counted, json_text, tell
 from penstock.cli.log_options import Chosen, LogPlace
 from penstock.cli.option_groups import spread
 from penstock.cli.options import Json, Place
-from penstock.cli.registry import open_registry
-from penstock.cli.settings import Settings
+from penstock.cli.registry import find_bundle
 
 if TYPE_CHECKING:
-    from penstock.bundle.bundle import Bundle
     from penstock.predlog.replay import Replay
 
 
@@ -46,7 +43,8 @@ def replay(
     from penstock.predlog.replay import replay as run_again
     from penstock.runtime.load import load_model
 
-    bundle = _bundle(model, Place(home=place.home).settings(os.environ))
+    settings = Place(home=place.home).settings(os.environ)
+    bundle = find_bundle(model, settings.home / "bundles", settings)
     loaded = load_model(bundle, allow_pickle=allow_pickle)
     try:
         found = run_again(
@@ -63,17 +61,6 @@ def replay(
     for warning in found.warnings:
         tell(f"penstock: {warning}")
     answer(found, _lines(found), as_json=as_json)
-
-
-def _bundle(model: str, settings: Settings) -> Bundle:
-    """A bundle here, or that of a registered version."""
-    from penstock.bundle.bundle import SUFFIX, open_bundle
-
-    bundles = settings.home / "bundles"
-    if Path(model).exists() or model.endswith(SUFFIX):
-        return open_bundle(Path(model), bundles)
-    with open_registry(settings) as registry:
-        return registry.fetch(registry.resolve(model), bundles)
 
 
 def _lines(found: Replay) -> Iterator[str]:
