@@ -18,6 +18,14 @@ def arm(**changes):
     return {"name": "main", "version": "churn/7", "bundle": DIGEST, "uri": "/b", "weight": 10_000, **changes}
 
 
+def shadow(**changes):
+    return {"name": "next", "version": "churn/8", "bundle": DIGEST, "uri": "/c", **changes}
+
+
+def rule(**changes):
+    return {"name": "inside", "arm": "main", "header": "x-region", "values": ["eu"], **changes}
+
+
 def routes(arms=None, **changes):
     return {"format": 1, "generation": 3, "endpoints": {"churn": {"arms": arms or [arm()], **changes}}}
 
@@ -38,6 +46,15 @@ def test_a_good_document_reads_and_writes_the_same():
     assert document.digest() == read_routes(canonical_json(document)).digest()
 
 
+def test_sticky_arms_rules_and_shadows_read_and_write_the_same():
+    arms = [arm(weight=9_000, buckets=[[0, 500], [1_500, 10_000]]), arm(name="b", weight=1_000, buckets=[[500, 1_500]])]
+    given = routes(arms, unit={"header": "x-user"}, seed="spring", rules=[rule(units=["u1"])], shadows=[shadow()])
+    document = read_routes(json.dumps(given).encode())
+    assert read_routes(canonical_json(document)) == document
+    endpoint = document.endpoints["churn"]
+    assert [choose_arm(endpoint, bucket) for bucket in (0, 499, 500, 1_499, 1_500, 9_999)] == [0, 0, 1, 1, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("document", "says"),
     [
@@ -49,7 +66,26 @@ def test_a_good_document_reads_and_writes_the_same():
         (routes([arm(weight="10000")]), "int"),
         (routes([arm(weight=9_999)]), "9999"),
         (routes([arm(weight=-1), arm(name="b", weight=10_001)]), "-1"),
-        (routes([arm(weight=5_000), arm(weight=5_000)]), "name of its own"),
+        (routes([arm(weight=5_000), arm(weight=5_000)]), "name of their own"),
+        (routes(shadows=[shadow(name="main")]), "name of their own"),
+        (routes(shadows=[shadow(sample=0)]), "sample"),
+        (routes(shadows=[shadow(budget=1.5)]), "budget"),
+        (routes(shadows=[shadow(bundle="latest")]), "bundle"),
+        (routes([arm(buckets=[[0, 9_999]])]), "as many as its weight"),
+        (routes([arm(buckets=[[1, 10_001]])]), "between 0 and 10000"),
+        (routes([arm(weight=5_000, buckets=[[0, 5_000]]), arm(name="b", weight=5_000)]), "as many as its weight"),
+        (
+            routes([arm(weight=5_000, buckets=[[0, 5_000]]), arm(name="b", weight=5_000, buckets=[[4_000, 9_000]])]),
+            "once",
+        ),
+        (routes(unit={}), "one of header"),
+        (routes(unit={"header": "x-user", "cookie": "user"}), "one of header"),
+        (routes(seed="s" * 65), "64 bytes"),
+        (routes(rules=[rule(arm="nobody")]), "no arm"),
+        (routes(rules=[rule(header="x-region", values=[])]), "needs a header"),
+        (routes(rules=[rule(header="", values=[])]), "needs a header"),
+        (routes(rules=[rule(units=["u1"])]), "has none"),
+        (routes(rules=[rule(name="a\r\nb")]), "rule"),
         (routes([]) | {"endpoints": {"churn": {"arms": []}}}, "at least one arm"),
         (routes(limits={"max_batch_rows": 0}), "greater than 0"),
         (routes(limits={"deadline_ms": -1}), "greater than 0"),

@@ -18,6 +18,9 @@ from penstock.core.routes import (
     Limits,
     Recording,
     RouteDocument,
+    Rule,
+    Shadow,
+    Unit,
     read_routes,
 )
 
@@ -39,7 +42,7 @@ def test_the_published_schema_is_the_types():
 
 def test_every_field_is_described():
     text = (FORMATS / "routes.md").read_text()
-    for kind in (RouteDocument, Endpoint, Arm, Limits, Cache, Recording, Access, KeyEntry):
+    for kind in (RouteDocument, Endpoint, Arm, Shadow, Unit, Rule, Limits, Cache, Recording, Access, KeyEntry):
         for name in kind.__struct_fields__:
             assert re.search(rf"[`\".]{name}[`\"]", text), name
 

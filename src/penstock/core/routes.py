@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 
 import msgspec
 
+from penstock.core.buckets import MOST_SEED_BYTES
 from penstock.core.digest import canonical_json, digest_of
 from penstock.core.distinct import refuse_duplicate_keys
 from penstock.core.errors import InvalidInput, NotFound
@@ -41,13 +42,56 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One version of a model and its share of the endpoint's traffic, in ten-thousandths."""
+    """One version of a model and its share of the endpoint's traffic, in ten-thousandths.
+
+    `buckets` are the half-open ranges of the 10 000 buckets that it owns; where no arm says any, they follow from the
+    weights in the arms' order.
+    """
 
     name: str
     version: str
     bundle: str
     uri: str
     weight: int
+    buckets: tuple[tuple[int, int], ...] = ()
+
+
+class Shadow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A version that gets copies of calls and answers nobody.
+
+    `sample` is the share of calls, in ten-thousandths; what exceeds `max_pending_calls`, or the `budget` (share of one
+    core's time, on each event loop), is dropped and counted.
+    """
+
+    name: str
+    version: str
+    bundle: str
+    uri: str
+    sample: int = TOTAL_WEIGHT
+    max_pending_calls: int = 256
+    budget: float = 0.25
+
+
+class Unit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Whom an answer sticks to: the value of one header, one cookie, or one input `field` (of the call's first row)."""
+
+    header: str = ""
+    cookie: str = ""
+    field: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Calls that go to one arm whatever the shares are: a `header` with one of `values`, these `units`, or `subjects`.
+
+    `subjects` are holders of keys. The first rule that fits decides.
+    """
+
+    name: str
+    arm: str
+    header: str = ""
+    values: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -62,9 +106,16 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A stable address and the arms that share its traffic."""
+    """A stable address and the arms that share its traffic.
+
+    `seed` decides, together with the unit, who gets which arm; by default it is the endpoint's name.
+    """
 
     arms: tuple[Arm, ...]
+    shadows: tuple[Shadow, ...] = ()
+    seed: str = ""
+    unit: Unit | None = None
+    rules: tuple[Rule, ...] = ()
     limits: Limits = Limits()
     isolation: Literal["auto", "inline", "process"] = "auto"
     cache: Cache | None = None
@@ -75,7 +126,8 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     """An API key as nodes know it: enough to check it, nothing to use it.
 
     `digest` is the SHA-256 of the whole key, `subject` who holds it. `endpoints` are those it may call (None: all);
-    `expires_at` is in seconds since 1970; `rate_per_s` are calls per second, on each node.
+    `expires_at` is in seconds since 1970; `rate_per_s` are calls per second, on each node. With `overrides` its holder
+    may choose the arm.
     """
 
     digest: str
@@ -83,6 +135,7 @@ class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     endpoints: tuple[str, ...] | None = None
     expires_at: float | None = None
     rate_per_s: float | None = None
+    overrides: bool = False
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,16 +198,22 @@ class _FormatOnly(msgspec.Struct):
 
 def _check_endpoint(name: str, endpoint: Endpoint) -> None:
     check_name(name, "endpoint")
-    names = [check_name(arm.name, "arm") for arm in endpoint.arms]
-    if not names or len(set(names)) != len(names):
-        raise InvalidInput("invalid-routes", f"endpoint {name!r} needs at least one arm, each with a name of its own")
+    names = [check_name(arm.name, "arm") for arm in (*endpoint.arms, *endpoint.shadows)]
+    if not endpoint.arms or len(set(names)) != len(names):
+        raise InvalidInput(
+            "invalid-routes",
+            f"endpoint {name!r} needs at least one arm; arms and shadows each have a name of their own",
+        )
     weights = [arm.weight for arm in endpoint.arms]
     if min(weights) < 0 or sum(weights) != TOTAL_WEIGHT:
         raise InvalidInput(
             "invalid-routes", f"endpoint {name!r}: weights {weights} must be integers >= 0 that sum to {TOTAL_WEIGHT}"
         )
-    for arm in endpoint.arms:
+    for arm in (*endpoint.arms, *endpoint.shadows):
         _check_arm(name, arm)
+    problem = _routing_problem(endpoint)
+    if problem:
+        raise InvalidInput("invalid-routes", f"endpoint {name!r}: {problem}")
     limits = endpoint.limits
     if min(limits.deadline_ms, limits.max_wait_ms, limits.max_body_bytes, limits.max_batch_rows) <= 0:
         raise InvalidInput("invalid-routes", f"endpoint {name!r}: every limit must be greater than 0")
@@ -171,7 +230,38 @@ def _check_key(key_id: str, entry: KeyEntry) -> None:
         raise InvalidInput("invalid-routes", f"key {key_id!r} needs a sha256: digest, and a rate above 0 if it has one")
 
 
-def _check_arm(endpoint: str, arm: Arm) -> None:
+def _routing_problem(endpoint: Endpoint) -> str:
+    """What is wrong with how the traffic is divided; "" if nothing is."""
+    if any(arm.buckets for arm in endpoint.arms):
+        owned = [bucket for arm in endpoint.arms for low, high in arm.buckets for bucket in (low, high)]
+        if not all(0 <= bucket <= TOTAL_WEIGHT for bucket in owned):
+            return "a bucket is not between 0 and 10000"
+        if any(sum(high - low for low, high in arm.buckets) != arm.weight for arm in endpoint.arms):
+            return "an arm's buckets are not as many as its weight"
+        ranges = sorted(pair for arm in endpoint.arms for pair in arm.buckets)
+        if any(low >= high for low, high in ranges) or any(b[0] != a[1] for a, b in pairwise(ranges)):
+            return "the arms' buckets are not each of the 10000 once"
+    if len(endpoint.seed.encode()) > MOST_SEED_BYTES:
+        return f"the seed has more than {MOST_SEED_BYTES} bytes"
+    unit = endpoint.unit
+    if unit is not None and [bool(unit.header), bool(unit.cookie), bool(unit.field)].count(True) != 1:
+        return "the unit is one of header, cookie and field"
+    arms = {arm.name for arm in endpoint.arms}
+    for rule in endpoint.rules:
+        check_name(rule.name, "rule")
+        if rule.arm not in arms:
+            return f"rule {rule.name!r} names {rule.arm[:80]!r}, which is no arm"
+        if bool(rule.header) != bool(rule.values) or not (rule.values or rule.units or rule.subjects):
+            return f"rule {rule.name!r} needs a header with values, units or subjects"
+        if rule.units and unit is None:
+            return f"rule {rule.name!r} names units, and the endpoint has none"
+    if any(not 0 < one.sample <= TOTAL_WEIGHT or one.max_pending_calls < 1 or not 0 < one.budget <= 1
+           for one in endpoint.shadows):  # fmt: skip
+        return "a shadow's sample (ten-thousandths), max_pending_calls or budget is out of range"
+    return ""
+
+
+def _check_arm(endpoint: str, arm: Arm | Shadow) -> None:
     # Without a digest nothing would be verified before it is opened.
     if not _DIGEST.fullmatch(arm.bundle):
         raise InvalidInput(
@@ -184,7 +274,7 @@ def _check_arm(endpoint: str, arm: Arm) -> None:
 
 
 def choose_arm(endpoint: Endpoint, bucket: int) -> int:
-    """The index of the arm that owns `bucket` (0 to 9 999); arms own contiguous ranges in their order.
+    """The index of the arm that owns `bucket` (0 to 9 999).
 
     Example:
         >>> pairs = (("a", 9_000), ("b", 1_000))
@@ -192,6 +282,9 @@ def choose_arm(endpoint: Endpoint, bucket: int) -> int:
         >>> [choose_arm(Endpoint(arms=arms), bucket) for bucket in (0, 8_999, 9_000, 9_999)]
         [0, 0, 1, 1]
     """
+    for index, arm in enumerate(endpoint.arms):
+        if any(low <= bucket < high for low, high in arm.buckets):
+            return index
     return bisect_right(list(accumulate(arm.weight for arm in endpoint.arms)), bucket)
 
 
