@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_every_bucket_has_one_owner_and_as_few_as_possible_move(steps: list[dict
     """Whatever the steps are, the shares are exact and nobody moves who need not."""
     ranges = allocate({}, steps[0])
     assert {name: sum(high - low for low, high in pairs) for name, pairs in ranges.items()} == steps[0]
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in itertools.pairwise(steps):
         old = owners(ranges)
         ranges = allocate(ranges, after)
         new = owners(ranges)
@@ -52,7 +54,7 @@ def test_while_a_share_only_grows_nobody_flips_back(shares: list[int], olds: int
     inside: set[int] = set()
     for share in sorted(shares):
         rest, names = TOTAL_BUCKETS - share, [f"old-{number}" for number in range(olds)]
-        weights = {name: rest // olds for name in names}
+        weights = dict.fromkeys(names, rest // olds)
         weights[names[0]] += rest - sum(weights.values())
         ranges = allocate(ranges, {**weights, "new": share})
         now = {bucket for low, high in ranges["new"] for bucket in range(low, high)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from verification.checks import bench, join, lint, loads, overload, pythons, size, suites, swap
+from verification.checks import bench, convergence, join, lint, loads, overload, pythons, size, suites, swap
 from verification.finding import Check
 
 CHECKS: tuple[Check, ...] = (
     lint.CHECK, size.CHECK, *suites.CHECKS, loads.CHECK, overload.CHECK, swap.CHECK, join.CHECK,
-    pythons.CHECK, bench.CHECK,
+    convergence.CHECK, pythons.CHECK, bench.CHECK,
 )  # fmt: skip

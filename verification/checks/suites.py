@@ -79,4 +79,8 @@ CHECKS = (
         "recording_kills", "Prediction log: a node killed at any moment loses nothing that is older than its flush",
         "tests/serving/test_recording.py", count=50, short=2,
     ),
+    _check(
+        "control_kills", "Control: killed at any moment of its work, on SQLite and PostgreSQL; answers never stop",
+        "tests/api/test_kills.py", count=50, short=1,
+    ),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from penstock.control.control import Control
 from penstock.control.reading import read_spec_file
 from penstock.control.records import Approval, Convergence, KeyRecord, NewKey, Operation, Plan, Status
 from penstock.registry.aliases import Expected
+from penstock.registry.records import Verification
 from penstock.security.identity import Identity
 from penstock.storage.locate import open_blobs
 
@@ -104,3 +105,7 @@ class Embedded:
     def refuse(self, number: int, reason: str) -> Approval:
         """Do not let it happen."""
         return self._control.refuse(number, identity=self._identity, reason=reason)
+
+    def verify_audit(self, expected: str) -> Verification:
+        """Whether the log is whole and tells all that the tables say."""
+        return self._control.verify_audit(expected)

@@ -217,8 +217,8 @@ def audit_verify(
     as_json: Json = False,
 ) -> None:
     """Walk the audit log's chain, hold it against the tables, and name the first fault; exit 1 if there is one."""
-    with _open(place) as registry:
-        found = registry.verify_audit(head)
+    with closing(open_embedded(place.settings(os.environ))) as desk:
+        found = desk.verify_audit(head)
     answer({**msgspec.to_builtins(found), "whole": found.whole}, verification_lines(found), as_json=as_json)
     if not found.whole:
         raise typer.Exit(1)

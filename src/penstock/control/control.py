@@ -24,6 +24,7 @@ from penstock.control import (
     nodes,
     operations,
     plan,
+    replay,
     routing,
     status,
 )
@@ -46,6 +47,7 @@ from penstock.core.clock import Clock, wall
 from penstock.core.routes import RouteDocument
 from penstock.registry.aliases import Expected
 from penstock.registry.migrate import migrate
+from penstock.registry.records import Verification
 from penstock.registry.registry import Registry
 from penstock.security.identity import Identity
 from penstock.security.permissions import allow
@@ -286,6 +288,10 @@ class Control:
     def status(self) -> Status:
         """Everything `penstock status` shows."""
         return status.read(self._store)
+
+    def verify_audit(self, expected: str = "") -> Verification:
+        """Walk the audit log's chain, then hold it against every table; see `Registry.verify_audit`."""
+        return replay.verify_audit(self._store.database, expected)
 
     def remembered(self, identity: Identity, key: str, request_digest: str) -> Any | None:
         """What was answered to this idempotency key; raises Conflict (`idempotency-key-reused`) for another request."""

@@ -171,7 +171,7 @@ def _insert(store: Store, change: Change, wish: Wish, expires_at: float | None =
         "key.created",
         f"key:{key_id}",
         None,
-        {name: row[name] for name in ("subject", "role", "endpoints", "rate_per_s", "expires_at")},
+        {name: row[name] for name in ("digest", "subject", "role", "endpoints", "rate_per_s", "expires_at")},
     )
     keys_changed(change, store)
     return NewKey(text=text, key=_record(_find(change.connection, key_id), store.clock()))

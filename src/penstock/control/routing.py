@@ -74,7 +74,8 @@ def write_applied(change: Change, head: Head, spec: Spec, endpoints: Endpoints) 
         before, after = head.endpoints.get(name), endpoints.get(name)
         if before == after:
             continue
-        row = {"endpoint": name, "generation": generation, "content": canonical_json(after).decode()}
+        content = None if after is None else _without_addresses(after)
+        row = {"endpoint": name, "generation": generation, "content": canonical_json(content).decode()}
         change.connection.execute(insert(releases).values(**row, created_at=change.time, created_by=change.actor))
         change.record("endpoint.released", f"endpoint:{name}", _arms(before), _arms(after))
     _insert(change, generation, generation, spec, endpoints)
@@ -181,4 +182,8 @@ def _arms(endpoint: Endpoint | None) -> dict[str, Any] | None:
     if endpoint is None:
         return None
     arms = {arm.name: f"{arm.version} {arm.weight}" for arm in endpoint.arms}
-    return {"arms": arms, "endpoint": digest_of(canonical_json(_replace_addresses({"": endpoint}, lambda arm: "")[""]))}
+    return {"arms": arms, "endpoint": digest_of(canonical_json(_without_addresses(endpoint)))}
+
+
+def _without_addresses(endpoint: Endpoint) -> Endpoint:
+    return _replace_addresses({"": endpoint}, lambda arm: "")[""]

@@ -18,8 +18,8 @@ Ranges = tuple[tuple[int, int], ...]
 def bucket_of(seed: str, unit: str) -> tuple[int, int]:
     """The digest of a unit (64 bits, never 0) and its bucket, 0 to 9 999.
 
-    BLAKE2b (RFC 7693) with 8 bytes, keyed by the seed, big-endian. 2^64 is no multiple of 10 000: the first 1 616 buckets
-    are likelier by a part in 10^15.
+    BLAKE2b (RFC 7693) with 8 bytes, keyed by the seed, big-endian. 2^64 is no multiple of 10 000: the first 1 616
+    buckets are likelier by a part in 10^15.
 
     Example:
         >>> bucket_of("churn", "customer-17") == bucket_of("churn", "customer-17")
@@ -53,7 +53,7 @@ def allocate(before: Mapping[str, Ranges], weights: Mapping[str, int]) -> dict[s
     free = _ranges(taken)
     # Backwards, so that free buckets are handed out in the arms' order where nothing was before.
     result: dict[str, Ranges] = {}
-    for name, weight in reversed(weights.items()):
+    for name, weight in reversed(list(weights.items())):
         given, free = _last(free, weight - sum(high - low for low, high in kept[name]))
         result[name] = _merged((*kept[name], *given))
     return {name: result[name] for name in weights}

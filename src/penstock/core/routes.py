@@ -198,7 +198,8 @@ class _FormatOnly(msgspec.Struct):
 
 def _check_endpoint(name: str, endpoint: Endpoint) -> None:
     check_name(name, "endpoint")
-    names = [check_name(arm.name, "arm") for arm in (*endpoint.arms, *endpoint.shadows)]
+    versions: tuple[Arm | Shadow, ...] = (*endpoint.arms, *endpoint.shadows)
+    names = [check_name(arm.name, "arm") for arm in versions]
     if not endpoint.arms or len(set(names)) != len(names):
         raise InvalidInput(
             "invalid-routes",
@@ -209,8 +210,8 @@ def _check_endpoint(name: str, endpoint: Endpoint) -> None:
         raise InvalidInput(
             "invalid-routes", f"endpoint {name!r}: weights {weights} must be integers >= 0 that sum to {TOTAL_WEIGHT}"
         )
-    for arm in (*endpoint.arms, *endpoint.shadows):
-        _check_arm(name, arm)
+    for one in versions:
+        _check_arm(name, one)
     problem = _routing_problem(endpoint)
     if problem:
         raise InvalidInput("invalid-routes", f"endpoint {name!r}: {problem}")

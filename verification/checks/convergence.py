@@ -1,0 +1,63 @@
+"""Many nodes on one control: how long after an apply the last of them does what it says."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from verification import models
+from verification.control import Fleet
+from verification.finding import Check, Finding, command
+
+WEIGHTS_S = 1.0
+VERSION_S = 5.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """So many nodes, and so many changes of the weights."""
+
+    nodes: int = 20
+    changes: int = 10
+
+
+def run(plan: Plan) -> list[Finding]:
+    """Each node's own word for it, asked over HTTP; control's is not taken."""
+    with tempfile.TemporaryDirectory(prefix="penstock-fleet-") as name:
+        folder = Path(name)
+        bundles = [Path(models.logistic(folder, number)["uri"]) for number in (1, 2)]
+        with Fleet(folder, plan.nodes) as fleet:
+            for bundle in bundles:
+                fleet.ask("POST", "/v1/models/m/versions", bundle.read_bytes())
+            first = _seconds(fleet, ["m/1"], [100])
+            version = _seconds(fleet, ["m/1", "m/2"], [100, 0])
+            weights = [_seconds(fleet, ["m/1", "m/2"], [100 - share, share]) for share in _shares(plan.changes)]
+    cores = len(os.sched_getaffinity(0))
+    note = f"{plan.nodes} nodes, each a process, beside control on {cores} cores; from the end of the apply"
+    return [
+        Finding(
+            f"a new version on {plan.nodes} nodes", f"<= {VERSION_S:g} s",
+            {"first_version_s": round(first, 2), "second_version_s": round(version, 2)},
+            max(first, version) <= VERSION_S, command("convergence"), note,
+        ),
+        Finding(
+            f"other weights on {plan.nodes} nodes", f"<= {WEIGHTS_S:g} s",
+            {"changes": len(weights), "worst_s": round(max(weights), 2), "best_s": round(min(weights), 2)},
+            max(weights) <= WEIGHTS_S, command("convergence"), note,
+        ),
+    ]  # fmt: skip
+
+
+def _shares(changes: int) -> list[int]:
+    return [1 + 98 * number // changes for number in range(1, changes + 1)]
+
+
+def _seconds(fleet: Fleet, versions: list[str], weights: list[int]) -> float:
+    arms = [{"model": one, "weight": weight} for one, weight in zip(versions, weights, strict=True)]
+    generation, applied = fleet.apply({"version": 1, "endpoints": {"m": {"arms": arms}}})
+    return max(0.0, fleet.until_all_serve(generation, 60) - applied)
+
+
+CHECK = Check("convergence", "20 nodes on one control", run, Plan(), Plan(nodes=3, changes=2))
