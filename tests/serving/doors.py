@@ -28,6 +28,7 @@ class AsgiDoor:
         self._thread.start()
         self._application = Application(settings, self._log.fileno())
         self._events = asyncio.Queue()
+        self.parts_read = 0
         self._told = asyncio.Queue()
         self._life = asyncio.run_coroutine_threadsafe(
             self._application({"type": "lifespan"}, self._events.get, self._told.put), self._loop
@@ -45,7 +46,7 @@ class AsgiDoor:
         raw, _, query = path.partition("?")
         scope = {
             "type": "http", "method": method, "path": raw, "raw_path": raw.encode("latin-1"),
-            "query_string": query.encode(),
+            "query_string": query.encode(), "client": ("127.0.0.1", 5),
             "headers": [(name.lower().encode(), str(value).encode()) for name, value in (headers or {}).items()],
         }  # fmt: skip
         # In two parts, as servers hand on what they read.
@@ -54,6 +55,7 @@ class AsgiDoor:
         sent = []
 
         async def receive():
+            self.parts_read += 1
             return parts.pop(0) if parts else {"type": "http.disconnect"}
 
         async def send(message):

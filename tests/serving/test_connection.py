@@ -90,6 +90,7 @@ def test_a_request_that_ends_early(node, cut):
         b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" % INFER,
         b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n" % INFER,
         b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n" % INFER,
+        b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n0\r\n\r\n" % INFER,
         b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n\r\n" % INFER,
         b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n" % INFER,
         b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n" % INFER,
@@ -126,6 +127,14 @@ def test_chunked_bodies(node):
     assert got[0][0] == 200
     # A trailer is not a header.
     assert got[0][1]["x-request-id"] != "trailer"
+
+
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"deflate,chunked", b"GZip , Chunked", b"x;q=1, br, chunked"])
+def test_transfer_codings_that_are_not_known(node, coding):
+    got = replies(node.raw(b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: %b\r\n\r\n0\r\n\r\n" % (INFER, coding)))
+    assert len(got) == 1
+    is_refused(got[0], 501, "unknown-transfer-coding")
+    assert got[0][1]["connection"] == "close"
 
 
 def test_trailers_and_extensions_without_end(node):

@@ -25,6 +25,9 @@ class Wire:
     def write(self, data):
         self.sent += data
 
+    def get_extra_info(self, name):
+        return ("192.0.2.1", 50_000) if name == "peername" else None
+
     def can_write_eof(self):
         return True
 
@@ -46,8 +49,12 @@ class Side:
 
     def __init__(self, **limits):
         self.seen = []
-        self.door = Door(self.answer, HttpLimits(**limits), lambda: 0.0, lambda url: 1000)
+        self.asked = []
+        self.door = Door(self.answer, HttpLimits(**limits), lambda: 0.0, lambda url: 1000, self.check_head)
         self.door.smallest_body_limit = 1000
+
+    def check_head(self, url, headers, peer):
+        self.asked.append((url, headers[b"host"], peer))
 
     def answer(self, request):
         self.seen.append((request.method, request.url, dict(request.headers), request.body))
@@ -125,6 +132,14 @@ def test_a_draining_node_tells_known_clients_too(side):
     connection.data_received(post(b"two"))
     assert b"connection: close" in wire.sent
     assert wire.closed
+
+
+def test_a_body_that_is_waited_for_is_asked_about_once_and_any_other_never(side):
+    whole = post(b"x" * 300)
+    side.say(whole, whole, whole + whole, get := b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n", get[:20], get[20:])
+    assert side.asked == []
+    side.say(whole + whole[:200], whole[200:250], whole[250:], whole[:20], whole[20:100], whole[100:])
+    assert side.asked == 2 * [(b"/a", b"x", "192.0.2.1")]
 
 
 def test_the_memory_is_bounded():

@@ -11,7 +11,7 @@ from fastapi import Header, Request
 
 from penstock.api.doors import Doors, doors_of
 from penstock.core.clock import Clock
-from penstock.core.errors import Overloaded, Unauthenticated
+from penstock.core.errors import InvalidInput, Overloaded, Unauthenticated
 from penstock.security.identity import Identity
 from penstock.security.permissions import Action, allow
 from penstock.security.rates import Rate, take
@@ -23,10 +23,15 @@ _MOST_CALLERS = 10_000
 def identify(request: Request, authorization: Annotated[str, Header(include_in_schema=False)] = "") -> Identity:
     """Who holds the key or token of `Authorization: Bearer …`, within the rate."""
     doors = doors_of(request)
+    if len(request.headers.getlist("authorization")) > 1:
+        raise InvalidInput("conflicting-headers", "the header authorization is sent twice", hint="send one key")
     scheme, _, text = authorization.partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise Unauthenticated("missing-key", "this needs a key", hint="send the header Authorization: Bearer KEY")
-    found = identity_of(doors, text.strip())
+    try:
+        found = identity_of(doors, text.strip())
+    except Unauthenticated as error:
+        raise doors.failures.told(error, request.client.host if request.client is not None else "") from None
     doors.rates.check(found.subject)
     return found
 

@@ -11,6 +11,7 @@ import msgspec
 from fastapi import Request
 
 from penstock.control.control import Control
+from penstock.security.failures import Failures
 from penstock.security.identity import Identity
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Doors(msgspec.Struct, frozen=True, kw_only=True):
     control: Control
     watch: RoutesWatch
     rates: Rates
+    failures: Failures
     event: Event
     spool: Path
     stopping: asyncio.Event

@@ -31,6 +31,7 @@ from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated
 from penstock.predlog.origins import Origins
 from penstock.predlog.table_views import open_places
+from penstock.security.failures import Failures
 from penstock.security.identity import Identity
 from penstock.security.issuer_keys import IssuerKeys
 from penstock.security.rates import Rate
@@ -128,6 +129,7 @@ class _Up:
             control=control,
             watch=watch,
             rates=Rates(self.settings.rate, monotonic),
+            failures=Failures(monotonic),
             event=self.log.event,
             spool=self.settings.home / "uploads",
             stopping=stopping,

@@ -4,7 +4,8 @@ Asking a model is a pure function of its inputs, so a second attempt can never d
 is the load it adds and the harm the call itself may do. Hence:
 
     connection refused or lost before an answer began    again: nobody is working on it, or a swap closed an idle socket
-    429                                                  again, not before Retry-After
+    429, except `too-many-failures`                      again, not before Retry-After
+    `too-many-failures`                                  not again: the key is not valid
     503, except `worker-died`                            again: starting, draining, or a process is being replaced
     `worker-died`                                        not again: this very call may be what kills the model's process
     an answer that broke off, a timeout, any other status   not again: the same would happen, or time is up
@@ -37,7 +38,7 @@ def pause_before_retry_s(heard: Incoming | Lost, attempt: int, draw: float) -> f
     backoff_s: float = draw * min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 10))
     if isinstance(heard, Lost):
         return backoff_s if heard.stage in ("connect", "before-answer") else None
-    if heard.status == 429 or (heard.status == 503 and _code(heard) != "worker-died"):
+    if heard.status in (429, 503) and _code(heard) not in ("too-many-failures", "worker-died"):
         return (retry_after_s(heard) or 0) + backoff_s
     return None
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.core.clock import Clock, timestamp, wall
+from penstock.core.clock import Clock, monotonic, timestamp, wall
 from penstock.core.errors import Forbidden, Overloaded, Unauthenticated
 from penstock.core.routes import Access, KeyEntry
+from penstock.security.failures import Failures
 from penstock.security.keys import invalid_key, matches, parse_key_id
 from penstock.security.rates import Rate, rate_of, take
 from penstock.serving.buckets import Buckets, open_buckets
@@ -52,6 +53,7 @@ class AccessTable:
         buckets: Buckets,
         logged: Callable[[str], str] = lambda subject: "",
         clock: Clock = wall,
+        failures: Failures | None = None,
     ) -> None:
         self.access = access
         self._entries = access.keys
@@ -68,32 +70,39 @@ class AccessTable:
         }
         self._cells = buckets.cells
         self._clock = clock
+        self._failures = failures if failures is not None else Failures(monotonic)
         self._known: dict[bytes | None, Caller] = {}
 
-    def admit(self, headers: Mapping[bytes, bytes], endpoint: str, now: float) -> Caller:
-        """Who calls `endpoint` at `now` (monotonic seconds); takes one from the rate of the key.
+    def admit(self, headers: Mapping[bytes, bytes], endpoint: str, now: float, peer: str = "") -> Caller:
+        """Who calls `endpoint` at `now` (monotonic seconds) from the address `peer`; takes one from the key's rate.
 
         Raises Unauthenticated (`missing-key`, `invalid-key`, `expired-key`), Forbidden (`endpoint-forbidden`),
-        Overloaded (`rate-exceeded`).
+        Overloaded (`rate-exceeded`, `too-many-failures`).
         """
         caller = self._known.get(headers.get(b"authorization"))
         if caller is None or caller.expires_at is not None:
-            caller = self.identify(headers)
+            caller = self.identify(headers, peer)
         if caller.endpoints is not None and endpoint not in caller.endpoints:
             raise _not_for(endpoint)
         if caller.rate is not None:
             self._count(caller.rate, caller.bucket, now)
         return caller
 
-    def look(self, headers: Mapping[bytes, bytes], endpoint: str) -> Caller:
+    def look(self, headers: Mapping[bytes, bytes], endpoint: str, peer: str = "") -> Caller:
         """Who looks at a page about `endpoint`; raises as `admit` does, and counts nothing."""
-        caller = self.identify(headers)
+        caller = self.identify(headers, peer)
         if not caller.may_call(endpoint):
             raise _not_for(endpoint)
         return caller
 
-    def identify(self, headers: Mapping[bytes, bytes]) -> Caller:
-        """Whose key it is; raises Unauthenticated."""
+    def identify(self, headers: Mapping[bytes, bytes], peer: str = "") -> Caller:
+        """Whose key it is; raises Unauthenticated, Overloaded (`too-many-failures`)."""
+        try:
+            return self._identify(headers)
+        except Unauthenticated as error:
+            raise self._failures.told(error, peer) from None
+
+    def _identify(self, headers: Mapping[bytes, bytes]) -> Caller:
         caller = None
         for name in HEADERS:
             value = headers.get(name)
@@ -138,13 +147,17 @@ class AccessTable:
 
 
 def access_table(
-    access: Access | None, before: AccessTable | None, directory: Path, logged: Callable[[str], str]
+    access: Access | None,
+    before: AccessTable | None,
+    directory: Path,
+    logged: Callable[[str], str],
+    failures: Failures | None = None,
 ) -> AccessTable | None:
     """The table of a new route document, or the one from before where nothing changed: what it knows stays known."""
     if access is None or (before is not None and before.access == access):
         return None if access is None else before
     rated = [key_id for key_id, entry in access.keys.items() if entry.rate_per_s is not None]
-    return AccessTable(access, open_buckets(directory, rated), logged)
+    return AccessTable(access, open_buckets(directory, rated), logged, failures=failures)
 
 
 def _not_for(endpoint: str) -> Forbidden:

@@ -19,6 +19,7 @@ import numpy as np
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import InvalidInput, PenstockError, TooLarge
 from penstock.runtime.batcher import Pending
+from penstock.serving.access import HEADERS
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.log import Log
 from penstock.serving.pages import failure
@@ -29,7 +30,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_ONLY_ONCE = frozenset({b"content-length", b"inference-header-content-length"})
+_ONLY_ONCE = frozenset({b"content-length", b"inference-header-content-length", *HEADERS})
 
 
 class Application:
@@ -76,7 +77,7 @@ class Application:
         if service is None:
             raise RuntimeError("the server does not run the lifespan protocol, which loads the models")
         try:
-            request = await _read(scope, receive, service.body_limit)
+            request = await _read(scope, receive, service)
         except PenstockError as error:
             return failure(error)
         # The server's loop is not ours: what overflows is refused by the binder, numpy need not warn.
@@ -105,18 +106,19 @@ async def _drive(coroutine: Coroutine[Pending, None, Reply]) -> Reply:
         await woken
 
 
-async def _read(scope: Message, receive: Receive, body_limit: Callable[[bytes], int]) -> Request:
+async def _read(scope: Message, receive: Receive, service: Service) -> Request:
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in headers and name in _ONLY_ONCE:
             raise InvalidInput("conflicting-headers", f"the header {name.decode('latin-1')} is sent twice")
         headers[name] = value
     url: bytes = scope.get("raw_path") or scope["path"].encode()
-    limit = body_limit(url)
+    limit = service.body_limit(url)
     if scope["query_string"]:
         url += b"?" + scope["query_string"]
     parts: list[bytes] = []
-    size, more = 0, True
+    peer = str(scope["client"][0]) if scope.get("client") else ""
+    size, more, asked = 0, True, False
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -125,7 +127,10 @@ async def _read(scope: Message, receive: Receive, body_limit: Callable[[bytes], 
         size, more = size + len(parts[-1]), message.get("more_body", False)
         if size > limit:
             raise TooLarge("body-too-large", f"the body is larger than the {limit} bytes this endpoint takes")
-    return Request(scope["method"].encode(), url, headers, b"".join(parts), monotonic())
+        if more and size and not asked:
+            asked = True
+            service.check_head(url, headers, peer)
+    return Request(scope["method"].encode(), url, headers, b"".join(parts), monotonic(), peer)
 
 
 async def _send_reply(reply: Reply, bodiless: bool, send: Send) -> None:

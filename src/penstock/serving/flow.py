@@ -49,7 +49,7 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
     try:
         endpoint = target.endpoint
         if node.access is not None:
-            caller = node.access.admit(request.headers, endpoint.name, request.arrived)
+            caller = node.access.admit(request.headers, endpoint.name, request.arrived, request.peer)
         timeout = request.headers.get(b"penstock-timeout-ms")
         deadline = request.arrived + (endpoint.deadline_s if timeout is None else _timeout_s(timeout, endpoint))
         arm, reason = endpoint.choose(target.version, node.draw)

@@ -27,7 +27,9 @@ class Node:
         self.settings = settings
         self.log = Log(2, json=not sys.stderr.isatty(), clock=wall)
         self.service = Service(settings, index, self.log)
-        self.door = Door(self.service.answer, settings.http, monotonic, self.service.body_limit)
+        self.door = Door(
+            self.service.answer, settings.http, monotonic, self.service.body_limit, self.service.check_head
+        )
         self._stop = asyncio.Event()
         self._stops = 0
 

@@ -18,6 +18,7 @@ from penstock.predlog.recorder import Recorder
 from penstock.runtime.batcher import Pending
 from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
+from penstock.security.failures import Failures
 from penstock.serving.access import access_table
 from penstock.serving.addresses import ModelAddress, parse
 from penstock.serving.again import Again
@@ -47,6 +48,7 @@ class Service:
         self.log = log
         self.board = Board(settings.state, index)
         self.state = NodeState(self.board, Boards(settings.state, settings.processes), log, monotonic)
+        self._failures = Failures(monotonic)
         self._take_access(None)
         self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
         self._again = Again(monotonic)
@@ -79,6 +81,10 @@ class Service:
         address = parse(url)
         found = addresses.endpoints.get(address.name) if isinstance(address, ModelAddress) else None
         return found.route.limits.max_body_bytes if found is not None else self.settings.http.max_body_bytes
+
+    def check_head(self, url: bytes, headers: dict[bytes, bytes], peer: str) -> None:
+        """See `NodeState.check_head`."""
+        self.state.check_head(url, headers, peer)
 
     def smallest_body_limit(self) -> int:
         """A body that is not larger than this is too large for nobody."""
@@ -167,7 +173,7 @@ class Service:
         if access is None and self.settings.require_key:
             access = Access(keys={})
         state = self.state
-        state.access = access_table(access, state.access, self.settings.state, self.log.access_caller)
+        state.access = access_table(access, state.access, self.settings.state, self.log.access_caller, self._failures)
 
     def _note(self, document: RouteDocument, problems: dict[str, str]) -> None:
         applied = Applied(generation=document.generation, digest=document.digest(), problems=problems)

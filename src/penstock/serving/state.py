@@ -6,7 +6,7 @@ import os
 import random
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from penstock.core.clock import Clock
 from penstock.core.errors import NotFound, PenstockError
@@ -50,12 +50,25 @@ class NodeState:
         except PenstockError as error:
             return failure(error)
 
+    def check_head(self, url: bytes, headers: Mapping[bytes, bytes], peer: str) -> None:
+        """Raise as `find` and a call would, before the body is read: nobody without a key makes the node hold one.
+
+        Pages are open, but they take no body: who sends one all the same needs a key, too.
+        """
+        access = self.access
+        if access is not None:
+            address = parse(url)
+            if isinstance(address, ModelAddress):
+                access.look(headers, address.name, peer)
+            else:
+                access.identify(headers, peer)
+
     def _find(self, request: Request) -> Target | Reply:
         address = parse(request.url)
         access, caller = self.access, None
         if isinstance(address, ModelAddress):
             if access is not None:
-                access.look(request.headers, address.name)
+                access.look(request.headers, address.name, request.peer)
             calls = address.verb in ("infer", "rows")
             if calls and request.method == b"POST":
                 return self.addresses.target(address)
@@ -63,7 +76,7 @@ class NodeState:
                 return wrong_method("POST" if calls else "GET, HEAD")
             return model_page(address, self.addresses, self.problems)
         if access is not None and address == MODELS:
-            caller = access.identify(request.headers)
+            caller = access.identify(request.headers, request.peer)
         page = plain_page(address, self.addresses, self.boards, self.problems, caller)
         if page is None:
             raise NotFound(

@@ -15,8 +15,9 @@ from typing import Any, cast
 import httptools
 import msgspec
 
-from penstock.core.errors import InvalidInput, PenstockError, TooLarge, Unavailable
+from penstock.core.errors import InvalidInput, PenstockError, TooLarge, Unavailable, Unsupported
 from penstock.protocols.problems import body_of, headers_of, status_of
+from penstock.serving.access import HEADERS
 from penstock.serving.http.door import Door
 from penstock.serving.http.heads import Head
 from penstock.serving.http.message import JSON, Reply, Request, render
@@ -25,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Taken twice, one of them would be obeyed by us and the other one by somebody before us.
-_ONLY_ONCE = frozenset({b"content-length", b"transfer-encoding", b"host", b"inference-header-content-length"})
+_ONLY_ONCE = frozenset({b"content-length", b"transfer-encoding", b"host", b"inference-header-content-length", *HEADERS})
 _STATUS = {"head-too-large": 431, "request-timeout": 408}
 _LINGER_S = 5.0
 # A chunk that carries one byte takes six.
@@ -62,9 +63,9 @@ class Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_between", "_body", "_body_size", "_closing", "_door", "_eof", "_fresh", "_head", "_headers", "_max_body",
-        "_owed", "_parser", "_paused", "_received", "_receiving", "_refused", "_since", "_stopped", "_transport",
-        "_url",
+        "_awaited", "_between", "_body", "_body_size", "_closing", "_door", "_eof", "_fresh", "_head", "_headers",
+        "_max_body", "_owed", "_parser", "_paused", "_peer", "_received", "_receiving", "_refused", "_since",
+        "_stopped", "_transport", "_url",
     )
     # fmt: on
 
@@ -89,6 +90,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_size = self._received = 0
         self._max_body = 0
+        self._awaited = False
 
     # ---- asyncio's side
 
@@ -96,6 +98,8 @@ class Connection(asyncio.Protocol):
         """Take the socket, or turn it away when there are too many."""
         # cast, not isinstance: uvloop's transports have another base class.
         self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._peer = str(peer[0]) if isinstance(peer, tuple) else ""
         self._parser: Any = httptools.HttpRequestParser(self)
         self._door.connections.add(self)
         if len(self._door.connections) > self._door.limits.max_connections or self._door.draining:
@@ -129,6 +133,10 @@ class Connection(asyncio.Protocol):
         """Feed the parser, which calls the `on_` methods below."""
         try:
             self._parser.feed_data(data)
+            if self._receiving and self._max_body and not self._awaited:
+                self._await_body()
+        except PenstockError as error:
+            self._fail(error)
         except httptools.HttpParserUpgrade:
             # Not taken up, which is a server's right; what follows would be in the other protocol.
             self._end_after_replies()
@@ -218,12 +226,25 @@ class Connection(asyncio.Protocol):
             self._max_body = self._door.body_limit(self._url)
             if length is not None and int(length) > self._max_body:
                 raise self._too_large()
+            coding = headers.get(b"transfer-encoding", b"chunked").lower()
+            # One that does not end in `chunked` has no end that could be found: that is the parser's 400.
+            if coding != b"chunked" and coding.endswith(b"chunked"):
+                raise Unsupported("unknown-transfer-coding", "of transfer codings this node knows chunked alone")
         else:
             self._max_body = self._door.smallest_body_limit
         if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
+            self._await_body()
             # In its turn: the client would take it for the answer to an earlier request.
             self._owed.append(_Exchange(self, False, CONTINUE))
             self._send_if_first()
+
+    def _await_body(self) -> None:
+        """The body is not all here: wait for it only from who may call.
+
+        One that came with its head costs nothing to have, and whose it is the flow will ask.
+        """
+        self._awaited = True
+        self._door.check_head(self._url, self._headers, self._peer)
 
     def on_body(self, body: bytes) -> None:
         """Part of the body; a chunked one is measured as it comes."""
@@ -247,7 +268,7 @@ class Connection(asyncio.Protocol):
         door = self._door
         exchange = _Exchange(self, close)
         self._owed.append(exchange)
-        found = door.answer(Request(head.method, head.url, head.headers, body, door.clock()))
+        found = door.answer(Request(head.method, head.url, head.headers, body, door.clock(), self._peer))
         if not isinstance(found, Reply):
             exchange.coroutine = found
             exchange.step()

@@ -13,6 +13,8 @@ from penstock.serving.http.heads import Heads
 from penstock.serving.http.message import Reply, Request
 
 Answer = Callable[[Request], Reply | Coroutine[Any, None, Reply]]
+# URL, headers and peer of a request whose body is still to come; raises where it need not come.
+CheckHead = Callable[[bytes, dict[bytes, bytes], str], None]
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +44,19 @@ class Guest(Protocol):
 class Door:
     """See the module. `body_limit` tells the largest body of a URL, `smallest_body_limit` one that fits all URLs."""
 
-    def __init__(self, answer: Answer, limits: HttpLimits, clock: Clock, body_limit: Callable[[bytes], int]) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        limits: HttpLimits,
+        clock: Clock,
+        body_limit: Callable[[bytes], int],
+        check_head: CheckHead = lambda url, headers, peer: None,
+    ) -> None:
         self.answer = answer
         self.limits = limits
         self.clock = clock
         self.body_limit = body_limit
+        self.check_head = check_head
         self.smallest_body_limit = 0
         self.heads = Heads()
         self.connections: set[Guest] = set()

@@ -17,13 +17,17 @@ JSON = b"content-type: application/json\r\n"
 
 
 class Request(msgspec.Struct, gc=False):
-    """One whole request. Header names are lower case; `arrived` is in the node's monotonic seconds."""
+    """One whole request. Header names are lower case; `arrived` is in the node's monotonic seconds.
+
+    `peer` is the address that it came from, "" where there is none.
+    """
 
     method: bytes
     url: bytes
     headers: dict[bytes, bytes]
     body: bytes
     arrived: float
+    peer: str = ""
 
 
 class Reply(msgspec.Struct, gc=False):
