@@ -11,12 +11,15 @@ from tests.predlog.logged import BEGIN_S, block, write_segment
 from tests.serving.bundles import summing
 
 from penstock.api.actions import actions_of
+from penstock.api.leases import Leases
 from penstock.api.schedules import Schedules, is_due
 from penstock.control.control import Control as ControlHere
 from penstock.control.reading import read_spec
 from penstock.control.spec import Schedule, Spec
 from penstock.core.clock import wall
 from penstock.predlog.table_views import open_places
+from penstock.registry.migrate import migrate
+from penstock.storage.database import open_database
 from penstock.storage.folder import Folder
 
 MONDAY = datetime(2026, 11, 23, tzinfo=UTC)
@@ -47,6 +50,10 @@ def test_sunday_has_two_numbers(day):
     assert is_due("0 0 * * 0", when) == is_due("0 0 * * 7", when) == (when.isoweekday() == 7)
 
 
+def ours(occurrence):
+    return True
+
+
 class Control:
     """Only what is asked of it here."""
 
@@ -61,7 +68,7 @@ class Control:
 def test_every_minute_is_due_once(steps, runs):
     now, done, events = [MONDAY.timestamp()], [], []
     schedules = Schedules(
-        Control(), {"compact-log": lambda: done.append(now[0])}, lambda *e, **f: events.append(e), lambda: now[0]
+        Control(), {"compact-log": lambda: done.append(now[0])}, ours, lambda *e, **f: events.append(e), lambda: now[0]
     )
     for seconds in steps:
         now[0] += seconds
@@ -69,9 +76,33 @@ def test_every_minute_is_due_once(steps, runs):
     assert len(done) == runs
 
 
+def test_of_several_controls_one_runs_each_minute(database_url):
+    # Given two controls on one database, and a third that starts later
+    database = open_database(database_url)
+    migrate(database)
+    now, done = [MONDAY.timestamp()], []
+
+    def another(name):
+        leases = Leases(database, name, lambda: now[0])
+        return Schedules(Control(), {"compact-log": lambda: done.append(name)}, leases.claim, say, lambda: now[0])
+
+    def say(*what, **fields):
+        pass
+
+    controls = [another("one"), another("two")]
+    for minute in range(1, 7):
+        now[0] += 60
+        for one in controls:
+            asyncio.run(one.look())
+        assert len(done) == minute
+        if minute == 3:
+            controls.insert(0, another("three"))
+    database.close()
+
+
 def test_what_cannot_be_done_is_said():
     now, said = [MONDAY.timestamp()], []
-    schedules = Schedules(Control(), {}, lambda name, **_: said.append(name), lambda: now[0])
+    schedules = Schedules(Control(), {}, ours, lambda name, **_: said.append(name), lambda: now[0])
     now[0] += 60
     asyncio.run(schedules.look())
     assert said == ["schedule-not-run"]
@@ -82,7 +113,8 @@ def test_the_log_is_compacted_every_hour_unless_the_spec_says_when(spec, runs):
     now, done = [MONDAY.timestamp()], []
     control = Control()
     control.spec = lambda: spec
-    schedules = Schedules(control, {"compact-log": lambda: done.append(now[0])}, lambda *e, **f: None, lambda: now[0])
+    actions = {"compact-log": lambda: done.append(now[0])}
+    schedules = Schedules(control, actions, ours, lambda *e, **f: None, lambda: now[0])
 
     async def a_day():
         for _ in range(1440):
@@ -103,7 +135,7 @@ def test_compacting_moves_the_log_into_the_table_and_gives_up_what_is_too_old(tm
 
     def compact(now_s):
         event = lambda name, **fields: said.append((name, fields))  # noqa: E731
-        actions_of(None, tmp_path, None, event, lambda: now_s)["compact-log"]()
+        actions_of(None, open_places(tmp_path), None, event, lambda: now_s)["compact-log"]()
         return said[-1][1]
 
     # When it is compacted, then it is in the table
@@ -123,7 +155,7 @@ def test_what_is_served_is_rehearsed_and_checked_with_its_real_gates(tmp_path):
         control.registry(ANA).register(summing(tmp_path / "sum", 100.0), name="sum")
         done = control.apply(read_spec("version: 1\nendpoints: {sum: {model: sum/1}}"), identity=ANA)
         assert done.state == "done", done
-        actions = actions_of(control, home, ANA, lambda name, **fields: said.append((name, fields)), wall)
+        actions = actions_of(control, open_places(home), ANA, lambda name, **fields: said.append((name, fields)), wall)
         actions["rehearse"]()
         actions["check"]()
     assert [name for name, _ in said] == ["version-judged"] * 2

@@ -56,6 +56,12 @@ def test_versions_of_the_registry_are_checked_by_their_names(run, bundles):
     done = run("check", "total", "--against", "total@champion", "--json")
     report = json.loads(done.stdout)
     assert report["bundle"] != report["champion"]
+    # And the report is stored with the version, for people and for whoever applies it
+    shown = json.loads(run("show", "total/2", "--json").stdout)["gates"]
+    assert shown == [report]
+    assert "gates         " in run("show", "total/2").stdout
+    assert json.loads(run("show", "total/1", "--json").stdout)["gates"] == []
+    assert run("audit", "verify").stdout
     assert "unknown-model" in run("check", "nobody", code=1).stderr
 
 

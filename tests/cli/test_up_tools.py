@@ -40,6 +40,12 @@ def test_the_doctor_finds_nothing_wrong_beside_up(up):
     assert "ours" in found["control's port"]["found"] and "ours" in found["node's port"]["found"]
 
 
+def test_the_doctor_knows_the_ports_of_what_runs(up):
+    found = {one["what"]: one for one in json.loads(penstock("doctor", "--home", up.home, "--json"))}
+    assert found["control's port"]["found"] == f"{up.port} is ours"
+    assert found["node's port"]["found"] == f"{up.node_port} is ours"
+
+
 def test_the_doctor_says_what_to_do(up, tmp_path):
     (up.home).chmod(0o755)
     try:

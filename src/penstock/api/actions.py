@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from pathlib import Path
 
 from penstock.api.doors import Event
 from penstock.control.control import Control
 from penstock.core.clock import Clock
 from penstock.predlog.compact import compact_all
 from penstock.predlog.table_retention import TableLimits, trim
-from penstock.predlog.table_views import open_places
+from penstock.predlog.table_views import LogPlaces
 from penstock.security.identity import Identity
 
 Actions = Mapping[str, Callable[[], object]]
 _LIMITS = TableLimits()
 
 
-def actions_of(control: Control, home: Path, identity: Identity, event: Event, clock: Clock) -> Actions:
+def actions_of(control: Control, places: LogPlaces, identity: Identity, event: Event, clock: Clock) -> Actions:
     """The actions by name; `compact-log` is there where DuckDB is."""
 
     def judge(what: str, *, golden_alone: bool) -> None:
@@ -33,12 +32,13 @@ def actions_of(control: Control, home: Path, identity: Identity, event: Event, c
         "check": lambda: judge("check", golden_alone=False),
     }
     if find_spec("duckdb") is not None:
-        actions["compact-log"] = lambda: _compact_log(home, event, clock)
+        actions["compact-log"] = lambda: _compact_log(places, event, clock)
     return actions
 
 
-def _compact_log(home: Path, event: Event, clock: Clock) -> None:
-    places = open_places(home)
+def _compact_log(places: LogPlaces, event: Event, clock: Clock) -> None:
+    # Again: nodes that came since have folders of their own.
+    places = places.again()
     done = compact_all(places)
     trimmed = trim(places.table, places.cache / "parts", clock(), _LIMITS)
     event(

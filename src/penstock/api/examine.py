@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import shutil
@@ -33,13 +34,13 @@ _NO_BLOB = "sha256:" + "0" * 64
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
-    """What is looked at."""
+    """What is looked at; a port that is None is the running one's, else the usual."""
 
     home: Path
     database_url: str
     artifacts_url: str
-    port: int
-    node_port: int
+    port: int | None
+    node_port: int | None
     node: str
 
 
@@ -156,8 +157,11 @@ def _artifacts(examined: Examined) -> Iterator[Finding]:
 
 def _ports(examined: Examined) -> Iterator[Finding]:
     running = find_running(examined.home / "nodes" / examined.node)
-    yield _port("control's port", examined.port, (examined.home / "up.lock").exists() and _is_up(examined.home))
-    yield _port("node's port", examined.node_port, running is not None and running.port == examined.node_port)
+    here = _port_of_up(examined.home)
+    port = examined.port or here or 8700
+    yield _port("control's port", port, port == here)
+    node_port = examined.node_port or (running.port if running is not None else 8080)
+    yield _port("node's port", node_port, running is not None and running.port == node_port)
 
 
 def _port(what: str, port: int, ours: bool) -> Finding:
@@ -169,15 +173,18 @@ def _port(what: str, port: int, ours: bool) -> Finding:
     return Finding(what, True, f"{port} is {'ours' if taken else 'free'}")
 
 
-def _is_up(home: Path) -> bool:
-    import fcntl
-
-    with (home / "up.lock").open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+def _port_of_up(home: Path) -> int | None:
+    """The port of the `penstock up` that holds this home's lock, if one does."""
+    try:
+        with (home / "up.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                said = lock.read().strip()
+                return int(said) if said.isdigit() else None
+    except FileNotFoundError:
+        pass
+    return None
 
 
 def _node(examined: Examined) -> Iterator[Finding]:

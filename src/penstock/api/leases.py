@@ -15,6 +15,7 @@ from penstock.core.clock import Clock
 from penstock.storage.database import Database
 
 LEASE_S = 6.0
+CLAIM_S = 3600.0
 _INSERT = text(
     "INSERT INTO leases (name, holder, expires_at) VALUES (:name, :holder, :expires_at) ON CONFLICT (name) DO NOTHING"
 )
@@ -37,6 +38,10 @@ class Leases:
             if connection.execute(update(leases).where(leases.c.name == name, free).values(values)).rowcount:
                 return True
             return bool(connection.execute(_INSERT, {"name": name, **values}).rowcount)
+
+    def claim(self, name: str) -> bool:
+        """Whether this process is the one to do what happens once, such as one minute of a schedule."""
+        return self.take(name, CLAIM_S)
 
     def renew(self, names: Collection[str]) -> None:
         """Go on holding these."""

@@ -11,6 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,7 @@ from penstock.api.nodes import node_subject
 from penstock.api.schedules import Schedules
 from penstock.api.server import ControlServer, listen, listen_here
 from penstock.api.watch import RoutesWatch
+from penstock.control.checks import run_gates_here
 from penstock.control.control import Control
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated
@@ -51,7 +53,8 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `penstock up` was told.
 
     Without `node` it runs control alone; `rate` is of each caller; with `issuer` its tokens are taken beside keys.
-    With `node_socket` control listens there, too, for the local node alone.
+    With `node_socket` control listens there, too, for the local node alone. `log_address` is where the table of the
+    prediction log is (default: in the home), `allow_pickle` whether gates may open pickles that have a waiver.
     """
 
     home: Path
@@ -64,6 +67,8 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
     issuer: IssuerSettings | None = None
     tls: TlsSettings | None = None
     node_socket: Path | None = None
+    log_address: str = ""
+    allow_pickle: bool = False
 
     @property
     def address(self) -> str:
@@ -80,7 +85,7 @@ def run_up(settings: UpSettings, say: Say) -> int:
     """Run until a signal; returns the exit status. `say` tells people what they need to know."""
     private = settings.node_socket
     with (
-        _only_one(settings.home),
+        _only_one(settings.home, settings.port),
         listen(settings.host, settings.port) as public,
         listen_here(private) if private is not None else nullcontext() as here,
     ):
@@ -102,7 +107,9 @@ class _Up:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
         settings = self.settings
-        with Control.open(settings.database_url, open_blobs(settings.artifacts_url), settings.home) as control:
+        judge = partial(run_gates_here, log_address=settings.log_address, allow_pickle=settings.allow_pickle)
+        blobs = open_blobs(settings.artifacts_url)
+        with Control.open(settings.database_url, blobs, settings.home, judge=judge) as control:
             admin_key = await asyncio.to_thread(control.ensure_admin_key)
             node = await asyncio.to_thread(self._local_node, control)
             async with self._serving(control):
@@ -125,6 +132,7 @@ class _Up:
         executor = Executor(control, leases, self.log.event)
         watch = RoutesWatch(control, self.log.event)
         stopping = asyncio.Event()
+        places = open_places(self.settings.home, self.settings.log_address)
         doors = Doors(
             control=control,
             watch=watch,
@@ -135,13 +143,13 @@ class _Up:
             stopping=stopping,
             continue_soon=executor.soon,
             verify_token=_verifier(self.settings),
-            post_outcomes=open_places(self.settings.home).outcomes.append,
-            origins_of=Origins(self.settings.home).of,
+            post_outcomes=places.outcomes.append,
+            origins_of=Origins(self.settings.home, self.settings.log_address).of,
         )
         app = Guard(build_app(doors), self.log.event)
         server = ControlServer(app, self.public, self.here, self.settings.tls, self.log.event)
-        actions = actions_of(control, self.settings.home, _HERE, self.log.event, wall)
-        schedules = Schedules(control, actions, self.log.event, wall)
+        actions = actions_of(control, places, _HERE, self.log.event, wall)
+        schedules = Schedules(control, actions, leases.claim, self.log.event, wall)
         work = (watch.run(), executor.run(), schedules.run(), server.renew())
         tasks = [asyncio.ensure_future(one) for one in work]
         serving = asyncio.ensure_future(server.serve())
@@ -207,12 +215,16 @@ def ensure_node_key(control: Control, name: str, path: Path) -> None:
 
 
 @contextmanager
-def _only_one(home: Path) -> Iterator[None]:
-    with (home / "up.lock").open("w") as lock:
+def _only_one(home: Path, port: int) -> Iterator[None]:
+    """Hold the home's lock; the file tells `penstock doctor` the port."""
+    with (home / "up.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise Conflict(
                 "already-up", f"penstock up runs already in {home}", hint="stop it, or give another --home"
             ) from None
+        lock.truncate(0)
+        lock.write(f"{port}\n")
+        lock.flush()
         yield

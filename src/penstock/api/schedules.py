@@ -20,13 +20,22 @@ _HOURLY = Schedule(cron="7 * * * *", what="compact-log")
 
 
 class Schedules:
-    """Runs the actions of this control process. After a pause it makes up for the last 5 minutes and no more."""
+    """Runs the actions of this control process. After a pause it makes up for the last 5 minutes and no more.
+
+    Of several processes the one that `claim`s a schedule's minute runs it.
+    """
 
     def __init__(
-        self, control: Control, actions: Mapping[str, Callable[[], object]], event: Event, clock: Clock
+        self,
+        control: Control,
+        actions: Mapping[str, Callable[[], object]],
+        claim: Callable[[str], bool],
+        event: Event,
+        clock: Clock,
     ) -> None:
         self._control = control
         self._actions = actions
+        self._claim = claim
         self._event = event
         self._clock = clock
         self._done = self._minute()
@@ -52,8 +61,17 @@ class Schedules:
             self._event("schedules-not-read", code=error.code, reason=str(error))
             return
         for name, schedule in self._wanted(spec).items():
-            if any(is_due(schedule.cron, minute) for minute in minutes):
+            # The last minute stands for those before it that were missed.
+            due = [minute for minute in minutes if is_due(schedule.cron, minute)]
+            if due and await self._is_ours(f"schedule:{name}:{due[-1]:%Y%m%dT%H%M}"):
                 await self._do(name, schedule.what)
+
+    async def _is_ours(self, occurrence: str) -> bool:
+        try:
+            return await asyncio.to_thread(self._claim, occurrence)
+        except PenstockError as error:
+            self._event("schedules-not-read", code=error.code, reason=str(error))
+            return False
 
     def _wanted(self, spec: Spec | None) -> dict[str, Schedule]:
         """What the spec asks for. A log that nobody turns into the table would grow until the node gives it up."""

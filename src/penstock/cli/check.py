@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ import msgspec
 import typer
 
 from penstock.cli.answers import answer, tell
+from penstock.cli.desk import open_embedded
 from penstock.cli.environments import ensure_environment
 from penstock.cli.option_groups import spread
 from penstock.cli.options import Json, Place
@@ -94,11 +95,24 @@ def check(
         )  # fmt: skip
         subject = stack.enter_context(opened)
         report = run_gates(subject, plan, progress=(lambda gate: None) if as_json else lambda gate: tell(f"  {gate} …"))
+    kept = _keep(candidate, plan, report, settings)
     if as_json:
         answer(report, as_json=True)
     else:
         _show(report, bundle)
+        if kept:
+            tell(f"stored with {kept}; penstock show {kept}")
     raise typer.Exit(EXIT[report.verdict])
+
+
+def _keep(candidate: str, plan: GatePlan, report: Report, settings: Settings) -> str:
+    """Store the report with the version; "" for a bundle that is not registered."""
+    from penstock.cli.registry import is_bundle
+
+    if is_bundle(candidate):
+        return ""
+    with closing(open_embedded(settings)) as desk:
+        return desk.keep_report(candidate, plan, report)
 
 
 def _log(settings: Settings) -> LogPlaces:

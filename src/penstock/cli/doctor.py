@@ -19,8 +19,12 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def doctor(
-    port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="Control's port.")] = 8700,
-    node_port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The local node's port.")] = 8080,
+    port: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="Control's port (default: the running one's).")
+    ] = None,
+    node_port: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="The node's port (default: the running one's).")
+    ] = None,
     name: Annotated[str, typer.Option(help="The local node's name.")] = "local",
     *,
     place: Place,

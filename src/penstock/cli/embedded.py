@@ -11,6 +11,8 @@ from penstock.control.checks import run_gates_here
 from penstock.control.control import Control
 from penstock.control.reading import read_spec_file
 from penstock.control.records import Approval, Convergence, KeyRecord, NewKey, Operation, Plan, Status
+from penstock.core.verdicts import Report
+from penstock.gates.plan import GatePlan
 from penstock.registry.aliases import Expected
 from penstock.registry.records import Verification
 from penstock.security.identity import Identity
@@ -105,6 +107,14 @@ class Embedded:
     def refuse(self, number: int, reason: str) -> Approval:
         """Do not let it happen."""
         return self._control.refuse(number, identity=self._identity, reason=reason)
+
+    def keep_report(self, ref: str, gates: GatePlan, report: Report) -> str:
+        """Store a report with a version; returns the version's name."""
+        return self._control.keep_report(ref, gates, report, identity=self._identity)
+
+    def reports(self, version: str) -> list[Report]:
+        """What gates found about a version."""
+        return self._control.reports(version)
 
     def verify_audit(self, expected: str) -> Verification:
         """Whether the log is whole and tells all that the tables say."""

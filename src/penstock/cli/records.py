@@ -11,6 +11,7 @@ from penstock.cli.answers import counted, json_text
 
 if TYPE_CHECKING:
     from penstock.core.signature import Field
+    from penstock.core.verdicts import Report
     from penstock.registry.records import Event, Model, Verification, Version
 
 
@@ -35,6 +36,13 @@ def version_lines(version: Version) -> Iterator[str]:
     for name, value in facts.items():
         if name not in ("model", "number") and value not in (None, "", {}, []):
             yield f"  {name:<13} {value if isinstance(value, str) else json_text(value)}"
+
+
+def report_line(report: Report) -> str:
+    """What gates found, in a line."""
+    found = ", ".join(f"{one.gate} {one.verdict}" for one in report.findings)
+    against = f" against {report.champion.removeprefix('sha256:')[:12]}" if report.champion else ""
+    return f"  gates         {report.verdict} for {report.endpoint}{against}, {report.started}: {found}"
 
 
 def event_line(event: Event) -> str:

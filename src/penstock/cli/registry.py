@@ -20,7 +20,7 @@ from penstock.cli.environments import ensure_environment
 from penstock.cli.option_groups import spread
 from penstock.cli.options import BundlePath, Expect, Json, Metrics, Model, Place, Reason, Ref, Tags
 from penstock.cli.pairs import read_metrics, read_pairs
-from penstock.cli.records import event_line, model_line, verification_lines, version_line, version_lines
+from penstock.cli.records import event_line, model_line, report_line, verification_lines, version_line, version_lines
 from penstock.cli.settings import Settings, ensure_home
 from penstock.core.errors import Unsupported
 from penstock.core.names import parse_version_ref
@@ -55,11 +55,18 @@ def open_registry(settings: Settings) -> Registry:
     return Registry.open(settings.database_url, open_blobs(settings.artifacts_url), actor=settings.actor)
 
 
+def is_bundle(text: str) -> bool:
+    """Whether a word means a bundle on disk, and not a registered version."""
+    from penstock.bundle.bundle import SUFFIX
+
+    return text.endswith(SUFFIX) or Path(text).exists()
+
+
 def find_bundle(text: str, cache: Path, settings: Settings) -> Bundle:
     """The bundle at a path, unpacked in `cache`, or that of a registered version."""
-    from penstock.bundle.bundle import SUFFIX, open_bundle
+    from penstock.bundle.bundle import open_bundle
 
-    if text.endswith(SUFFIX) or Path(text).exists():
+    if is_bundle(text):
         return open_bundle(Path(text), cache)
     with open_registry(settings) as registry:
         return registry.fetch(registry.resolve(text), settings.home / "bundles")
@@ -115,10 +122,13 @@ def list_(
 
 
 def show(ref: Ref, *, place: Place, as_json: Json = False) -> None:
-    """Show everything about one version."""
+    """Show everything about one version, and what gates found about it."""
     with _open(place) as registry:
         version = registry.get(parse_version_ref(ref))
-    answer(version, version_lines(version), as_json=as_json)
+    with closing(open_embedded(place.settings(os.environ))) as desk:
+        reports = desk.reports(version.ref)
+    facts = {**msgspec.to_builtins(version), "gates": reports}
+    answer(facts, [*version_lines(version), *map(report_line, reports)], as_json=as_json)
 
 
 def alias(

@@ -11,6 +11,8 @@ import httpx
 import msgspec
 
 from penstock.bundle.bundle import Bundle, open_bundle, save_bundle
+from penstock.control.checks import rename_files
+from penstock.control.gate_files import name_of
 from penstock.control.nodes import convergence
 from penstock.control.plan import bundle_path
 from penstock.control.reading import read_spec_file
@@ -26,8 +28,8 @@ from penstock.control.records import (
     Status,
 )
 from penstock.control.spec import Spec
-from penstock.core.digest import canonical_json
-from penstock.core.errors import PenstockError, Unavailable
+from penstock.core.digest import canonical_json, digest_of_file
+from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.sdk.security import Security, headers_of, tls_of
 
 Answer = TypeVar("Answer")
@@ -151,7 +153,22 @@ class Remote:
                 if upload:
                     self._upload(name, bundle)
             models[name] = msgspec.structs.replace(about, bundle=digest)
-        return msgspec.structs.replace(spec, models=models)
+        spec = msgspec.structs.replace(spec, models=models)
+        return rename_files(spec, lambda name: self._gate_file(file.absolute().parent / name, upload=upload))
+
+    def _gate_file(self, file: Path, *, upload: bool) -> str:
+        """What a file is called at control, which is sent it unless it has it."""
+        if not file.is_file():
+            raise NotFound("unknown-file", f"the gates name {file}, which is not there", hint="mend the path in gates")
+        digest = digest_of_file(file)
+        name = name_of(digest, file.name)
+        where = f"/v1/gate-files/{digest}/{quote(file.name, safe='')}"
+        if upload and not self._ask("GET", where, dict[str, Any])["kept"]:
+            with file.open("rb") as content:
+                self._ask(
+                    "PUT", where, dict[str, Any], content=content, headers={"content-type": "application/octet-stream"}
+                )
+        return name
 
     def _upload(self, model: str, bundle: Bundle) -> None:
         archive = save_bundle(bundle, self._bundles / f"{bundle.version}.upload.penstock")

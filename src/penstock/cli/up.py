@@ -41,6 +41,9 @@ def up(
     issuer: Annotated[
         Path | None, typer.Option(help="A YAML file that says whose OIDC tokens are taken beside keys.")
     ] = None,
+    allow_pickle: Annotated[
+        bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
+    ] = False,
     *,
     listening: Listening,
     place: Place,
@@ -79,6 +82,7 @@ def up(
             key_file=state / "control.key",
         ),
         log_file=settings.home / "logs" / "node.log",
+        allow_pickle=allow_pickle,
     )
     whole = UpSettings(
         home=settings.home,
@@ -90,6 +94,8 @@ def up(
         node_socket=private,
         node=None if no_node else node,
         issuer=_read_issuer(issuer) if issuer is not None else None,
+        log_address=os.environ.get("PENSTOCK_LOG", ""),
+        allow_pickle=allow_pickle,
     )
     sys.exit(run_up(whole, tell))
 

@@ -48,15 +48,18 @@ def judge_served(store: Store, identity: Identity, decide: Judge, *, golden_alon
         gates = checks.gates_of(spec, name)
         if not gates.gates():
             continue
-        champion = checks.champion_of(endpoint)
+        heaviest = max(endpoint.arms, key=lambda arm: arm.weight)
         # Two arms of one version are one check.
         for version, bundle in {arm.version: arm.bundle for arm in endpoint.arms}.items():
+            champion = heaviest if version != heaviest.version else None
             check = Check(
                 endpoint=name,
                 version=version,
                 bundle=bundle,
-                champion=champion if version != champion else "",
-                plan_digest=checks.digest_of_gates(gates),
+                champion=champion.version if champion is not None else "",
+                plan_digest=checks.digest_of_gates(
+                    gates, champion.bundle if champion is not None else "", endpoint.limits
+                ),
             )
             judged.append(_judge(store, identity, spec, check, endpoint, decide))
     return judged

@@ -19,7 +19,7 @@ from penstock.control.store import Store
 from penstock.core.digest import canonical_json, digest_of, digest_of_file
 from penstock.core.errors import InvalidInput, PenstockError
 from penstock.core.names import parse_version_ref
-from penstock.core.routes import Endpoint, Limits
+from penstock.core.routes import Arm, Endpoint, Limits
 from penstock.core.verdicts import Report, report_json
 from penstock.gates.candidate import open_candidate
 from penstock.gates.plan import GatePlan
@@ -28,6 +28,7 @@ from penstock.predlog.table_views import open_places
 from penstock.registry.registry import Registry
 from penstock.runtime.environment import build, python_for
 from penstock.security.identity import Identity
+from penstock.security.permissions import allow
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Judge = Callable[[Case], Report]
+USUAL = Limits()
 
 
 def run_gates_here(case: Case, *, log_address: str = "", allow_pickle: bool = False) -> Report:
@@ -88,10 +90,10 @@ def gates_of(spec: Spec, endpoint: str) -> GatePlan:
     return own or spec.gates or GatePlan()
 
 
-def digest_of_gates(gates: GatePlan) -> str:
-    """What a report is good for: the same gates with the same files."""
-    files = {name: digest_of_file(Path(name)) if Path(name).is_file() else "" for name in _files(gates)}
-    return digest_of(canonical_json({"gates": gates, "files": files}))
+def digest_of_gates(gates: GatePlan, champion: str, limits: Limits) -> str:
+    """What a report is good for: the same gates and files, the same champion (its digest), the same limits."""
+    files = {name: digest_of_file(Path(name)) if Path(name).is_file() else "" for name in files_of(gates)}
+    return digest_of(canonical_json({"gates": gates, "files": files, "champion": champion, "limits": limits}))
 
 
 def with_files(spec: Spec, base: Path | None, home: Path) -> Spec:
@@ -100,13 +102,24 @@ def with_files(spec: Spec, base: Path | None, home: Path) -> Spec:
     Without a base the spec came from another machine: it must not name what it likes of this one's files, some of
     which are run. Raises InvalidInput (`local-file`).
     """
+    return rename_files(spec, lambda name: _located(name, base, home / "gates"))
 
-    def located(gates: GatePlan | None) -> GatePlan | None:
-        return None if gates is None else _located(gates, base, home / "gates")
+
+def rename_files(spec: Spec, rename: Callable[[str], str]) -> Spec:
+    """The spec with another name for each file that its gates read."""
+
+    def renamed(gates: GatePlan | None) -> GatePlan | None:
+        if gates is None:
+            return None
+        if gates.quality is not None:
+            gates = replace(gates, quality=replace(gates.quality, data=rename(gates.quality.data)))
+        if gates.custom is not None:
+            gates = replace(gates, custom=replace(gates.custom, files=tuple(map(rename, gates.custom.files))))
+        return gates
 
     replace = msgspec.structs.replace
-    endpoints = {name: replace(about, gates=located(about.gates)) for name, about in spec.endpoints.items()}
-    return replace(spec, gates=located(spec.gates), endpoints=endpoints)
+    endpoints = {name: replace(about, gates=renamed(about.gates)) for name, about in spec.endpoints.items()}
+    return replace(spec, gates=renamed(spec.gates), endpoints=endpoints)
 
 
 def needed(spec: Spec, changes: tuple[EndpointChange, ...]) -> list[Check]:
@@ -117,7 +130,8 @@ def needed(spec: Spec, changes: tuple[EndpointChange, ...]) -> list[Check]:
         if change.after is None or not gates.gates():
             continue
         served = {arm.bundle for arm in change.before.arms} if change.before is not None else set()
-        champion, digest = champion_of(change.before), digest_of_gates(gates)
+        champion = champion_of(change.before)
+        digest = digest_of_gates(gates, champion.bundle if champion is not None else "", change.after.limits)
         for arm in change.after.arms:
             if arm.bundle not in served:
                 # Two arms of one version are one check.
@@ -125,15 +139,15 @@ def needed(spec: Spec, changes: tuple[EndpointChange, ...]) -> list[Check]:
                     endpoint=change.endpoint,
                     version=arm.version,
                     bundle=arm.bundle,
-                    champion=champion,
+                    champion=champion.version if champion is not None else "",
                     plan_digest=digest,
                 )
     return list(checks.values())
 
 
-def champion_of(endpoint: Endpoint | None) -> str:
-    """The version with most of the traffic; "" where there is none."""
-    return max(endpoint.arms, key=lambda arm: arm.weight).version if endpoint is not None else ""
+def champion_of(endpoint: Endpoint | None) -> Arm | None:
+    """The arm with most of the traffic."""
+    return max(endpoint.arms, key=lambda arm: arm.weight) if endpoint is not None else None
 
 
 def with_verdict(connection: Connection, check: Check) -> Check:
@@ -166,6 +180,28 @@ def judge(store: Store, registry: Registry, spec: Spec, check: Check, endpoint: 
             home=store.home,
         )
     )
+
+
+def keep_own(
+    store: Store, identity: Identity, version: str, gates: GatePlan, report: Report, limits: Limits = USUAL
+) -> str:
+    """Store a report of a registered version that was made elsewhere, by `penstock check`; an apply may rely on it.
+
+    Raises Forbidden, NotFound, and InvalidInput (`wrong-report`) where the report is of another bundle.
+    """
+    allow(identity, "check")
+    found = store.registry(identity).resolve(version)
+    if found.digest != report.bundle:
+        raise InvalidInput("wrong-report", f"the report is of {report.bundle}, and {version} is {found.digest}")
+    check = Check(
+        endpoint=report.endpoint,
+        version=found.ref,
+        bundle=found.digest,
+        champion=report.champion,
+        plan_digest=digest_of_gates(gates, report.champion, limits),
+    )
+    keep(store, identity, check, report)
+    return found.ref
 
 
 def keep(store: Store, identity: Identity, check: Check, report: Report) -> None:
@@ -211,23 +247,16 @@ def _find(connection: Connection, check: Check) -> Row[Any] | None:
     return connection.execute(query).one_or_none()
 
 
-def _files(gates: GatePlan) -> tuple[str, ...]:
+def files_of(gates: GatePlan) -> tuple[str, ...]:
+    """The files that these gates read."""
     data = (gates.quality.data,) if gates.quality is not None else ()
     return data + (gates.custom.files if gates.custom is not None else ())
 
 
-def _located(gates: GatePlan, base: Path | None, own: Path) -> GatePlan:
-    def located(name: str) -> str:
-        path = ((base if base is not None else own) / name).resolve()
-        if base is None and not path.is_relative_to(own.resolve()):
-            raise InvalidInput(
-                "local-file", f"{name} is not in the folder of control's own checks", hint=f"put it into {own}"
-            )
-        return str(path)
-
-    replace = msgspec.structs.replace
-    if gates.quality is not None:
-        gates = replace(gates, quality=replace(gates.quality, data=located(gates.quality.data)))
-    if gates.custom is not None:
-        gates = replace(gates, custom=replace(gates.custom, files=tuple(map(located, gates.custom.files))))
-    return gates
+def _located(name: str, base: Path | None, own: Path) -> str:
+    path = ((base if base is not None else own) / name).resolve()
+    if base is None and not path.is_relative_to(own.resolve()):
+        raise InvalidInput(
+            "local-file", f"{name} is not in the folder of control's own checks", hint=f"put it into {own}"
+        )
+    return str(path)

@@ -19,6 +19,7 @@ from penstock.control import (
     backup,
     checks,
     deploy,
+    gate_files,
     idempotency,
     keys,
     nodes,
@@ -45,6 +46,8 @@ from penstock.control.spec import Spec
 from penstock.control.store import Store
 from penstock.core.clock import Clock, wall
 from penstock.core.routes import RouteDocument
+from penstock.core.verdicts import Report
+from penstock.gates.plan import GatePlan
 from penstock.registry.aliases import Expected
 from penstock.registry.migrate import migrate
 from penstock.registry.records import Verification
@@ -186,6 +189,25 @@ class Control:
         """Run the gates of all that is served again, or its golden rows alone; the reports are kept."""
         allow(identity, "check")
         return again.judge_served(self._store, identity, self._judge, golden_alone=golden_alone)
+
+    def keep_report(self, version: str, gates: GatePlan, report: Report, *, identity: Identity) -> str:
+        """Store what gates found elsewhere with a registered version, and return its name.
+
+        Raises what `checks.keep_own` raises.
+        """
+        return checks.keep_own(self._store, identity, version, gates, report)
+
+    def reports(self, version: str) -> list[Report]:
+        """Every report that is stored of a version, the newest first."""
+        return checks.read_reports(self._store, version)
+
+    def has_gate_file(self, digest: str, name: str) -> bool:
+        """Whether a file that gates may use is here; raises InvalidInput (`invalid-digest`, `invalid-name`)."""
+        return gate_files.has(self._store, digest, name)
+
+    def keep_gate_file(self, file: Path, digest: str, name: str, *, identity: Identity) -> None:
+        """Keep a file for gates; raises what `gate_files.keep` raises."""
+        gate_files.keep(self._store, identity, file, digest, name)
 
     # What nodes are told, and tell
 

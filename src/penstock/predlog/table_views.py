@@ -41,6 +41,15 @@ class LogPlaces(msgspec.Struct, frozen=True):
     table: TableStore
     outcomes: OutcomeSpool
     cache: Path
+    nodes: Path | None = None
+
+    def again(self) -> LogPlaces:
+        """The same places with the folders of nodes that are there by now."""
+        return self if self.nodes is None else msgspec.structs.replace(self, segments=_segment_folders(self.nodes))
+
+
+def _segment_folders(nodes: Path) -> tuple[Path, ...]:
+    return tuple(sorted(path for path in nodes.iterdir() if path.is_dir())) if nodes.is_dir() else ()
 
 
 def open_places(home: Path, address: str = "") -> LogPlaces:
@@ -50,10 +59,11 @@ def open_places(home: Path, address: str = "") -> LogPlaces:
     """
     nodes = home / "predlog"
     return LogPlaces(
-        segments=tuple(sorted(path for path in nodes.iterdir() if path.is_dir())) if nodes.is_dir() else (),
+        segments=_segment_folders(nodes),
         table=open_table_store(address or home / "log"),
         outcomes=OutcomeSpool(home / "outcomes"),
         cache=home / "log-cache",
+        nodes=nodes,
     )
 
 

@@ -1,0 +1,101 @@
+"""The command line at a control on another home: all that it can do there, files for gates included."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tests.api.conftest import Up
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory):
+    one = Up(tmp_path_factory.mktemp("h"))
+    one.start()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def at(up, tmp_path):
+    """`at(words…, code=0)`: the command, in a home of its own, at the control of `up`."""
+
+    def run(*words, code=0):
+        server = ["--server", f"http://127.0.0.1:{up.port}", "--key", up.api.key]
+        done = subprocess.run(
+            [sys.executable, "-m", "penstock", *map(str, words), "--home", str(tmp_path / "elsewhere"), *server],
+            capture_output=True, text=True, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr and done.returncode == code, (done.stdout, done.stderr)
+        return done
+
+    return run
+
+
+GATED = """version: 1
+models: {sum: {bundle: sum.penstock}}
+endpoints: {sum: {model: sum}}
+gates:
+  budget: false
+  robustness: false
+  schema: false
+  quality: {data: rows.csv, target: total, metrics: {r2: {min: 0.9}}}
+  custom: {files: [own.py]}
+"""
+
+
+def test_gates_get_their_files_wherever_they_run(at, up, bundles, tmp_path):
+    # Given a spec whose gates name rows and a check beside it
+    (tmp_path / "sum.penstock").symlink_to(bundles / "sum.penstock")
+    values = np.random.default_rng(1).random((100, 2))
+    lines = [f"{a},{b},{a + b}" for a, b in values.tolist()]
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,total", *lines]))
+    (tmp_path / "own.py").write_text("def check_it(candidate):\n    assert candidate is not None\n")
+    (tmp_path / "penstock.yaml").write_text(GATED)
+    # When it is planned, then nothing is sent; when it is applied, both are there and the gates have used them
+    at("plan")
+    assert not list(up.home.glob("gates/uploads/*/*"))
+    applied = at("apply")
+    assert "sum/1 for sum: pass" in applied.stderr
+    kept = {path.name: path.read_text() for path in up.home.glob("gates/uploads/*/*.*")}
+    assert kept == {name: (tmp_path / name).read_text() for name in ("rows.csv", "own.py")}
+    assert "nothing to change" in at("plan").stdout
+    # And another file of the same name is another file
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,total", *lines[:60]]))
+    at("apply")
+    assert len(list(up.home.glob("gates/uploads/*/rows.csv"))) == 2
+    # And one that is not there is said before anything is asked
+    (tmp_path / "own.py").unlink()
+    assert "[unknown-file]" in at("apply", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("digest", "name", "code"),
+    [
+        ("sha256:" + "0" * 64, "rows.csv", "wrong-digest"),
+        ("sha256:..", "rows.csv", "invalid-digest"),
+        ("md5:" + "0" * 64, "rows.csv", "invalid-digest"),
+        ("sha256:" + "0" * 64, "..", "invalid-name"),
+        ("sha256:" + "0" * 64, "a%2Fb", ""),
+    ],
+)
+def test_a_file_is_what_its_digest_says_and_lies_where_it_may(up, digest, name, code):
+    status, _, answer = up.api.request("PUT", f"/v1/gate-files/{digest}/{name}", b"some rows")
+    assert status in (400, 404) and (not code or answer["code"] == code), answer
+    viewer = up.api.as_role("viewer")
+    assert viewer.request("PUT", f"/v1/gate-files/{digest}/{name}", b"rows")[0] in (403, 404)
+
+
+def test_keys_approvals_and_aliases(at, up, bundles, tmp_path):
+    made = json.loads(at("keys", "create", "shop", "--role", "viewer", "--json").stdout)
+    assert made["key"]["id"] in at("keys", "list").stdout
+    at("keys", "revoke", made["key"]["id"])
+    (tmp_path / "half.penstock").symlink_to(bundles / "half.penstock")
+    text = "version: 1\nmodels: {half: {bundle: half.penstock, aliases: {champion: bundle}}}\ngates: {budget: false}\n"
+    (tmp_path / "penstock.yaml").write_text(text + "protected_aliases: [champion]\nendpoints: {}\n")
+    waiting = at("apply", code=3)
+    number = waiting.stderr.split("penstock approve ")[1].split()[0]
+    assert f"approval {number}" in at("status").stdout
+    assert "[approval-forbidden]" in at("approve", number, code=1).stderr
+    assert "refused" in at("refuse", number).stdout
