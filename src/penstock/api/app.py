@@ -38,6 +38,7 @@ def build_app(doors: Doors | None) -> FastAPI:
     app.add_exception_handler(PenstockError, _failed)
     app.add_exception_handler(RequestValidationError, _misread)
     app.add_exception_handler(HTTPException, _unroutable)
+    app.add_exception_handler(Exception, _defect)
     described: list[dict[str, Any]] = []
 
     def openapi() -> dict[str, Any]:
@@ -54,6 +55,11 @@ async def _failed(request: Request, error: Exception) -> Response:
         raise error
     headers = {name.replace("-", "_"): text for name, text in headers_of(error).items()}
     return problem(status_of(error), error.kind, error.code, error.message, error.hint, **headers)
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    """Our own: the guard around the application logs it, the client gets no trace."""
+    return problem(500, "internal", "internal-error", "a defect of Penstock", "control's log has the trace")
 
 
 async def _misread(request: Request, error: Exception) -> Response:
@@ -99,10 +105,7 @@ class Guard:
             trace = "".join(traceback.format_exception(error))
             self._event("internal-error", path=scope["path"][:300], error=repr(error)[:300], trace=trace[-4000:])
             if not status:
-                failure = problem(
-                    500, "internal", "internal-error", "a defect of Penstock", "control's log has the trace"
-                )
-                await failure(scope, receive, watched)
+                await (await _defect(Request(scope), error))(scope, receive, watched)
         finally:
             taken_ms = round((monotonic() - began) * 1000, 1)
             self._event(

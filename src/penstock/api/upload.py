@@ -41,7 +41,8 @@ async def receive(request: Request) -> AsyncIterator[Upload]:
 
 async def _write(request: Request, descriptor: int, spool: Path) -> str:
     hashed, size = hashlib.sha256(), 0
-    with os.fdopen(descriptor, "wb") as file:
+    # Unbuffered: what a full disk refuses must be refused here, not when the file is closed.
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
         async for part in request.stream():
             size += len(part)
             if size > MOST_BUNDLE_BYTES:
