@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import Decimal
 
 import msgspec
 import numpy as np
@@ -236,3 +237,40 @@ def test_the_usual_path_is_taken_for_usual_input(values):
     if max(map(abs, values)) < 1e30:
         assert got is not None
         assert got.ravel().tolist() == values
+
+
+def as_javascript(value):
+    """A double as `JSON.stringify` writes it: the shortest digits, and no exponent below 1e21."""
+    if not value.is_integer() or abs(value) >= 1e21:
+        return repr(value)
+    digits, exponent = (f"{Decimal(repr(abs(value))).normalize():e}").split("e")
+    whole = digits.replace(".", "").ljust(int(exponent) + 1, "0")
+    return f"{'-' if value < 0 else ''}{whole}"
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**70), 2**70).map(float))
+@example(float(2**60))
+@example(float(2**53 + 2))
+@example(1e22)
+def test_a_double_comes_back_whoever_wrote_it(value):
+    """Hence a whole number beyond 2^53 is no mistake in a float's place: it is how others write one."""
+    text = as_javascript(value)
+    for data, shape in ((f"[{text}]", [1]), (f"[[{text}]]", [1, 1]), (f"[[[{text}]]]", [1, 1, 1])):
+        assert read("FP64", shape, data.encode()).ravel().tolist() == [value]
+    (usual,) = usual_inputs([Field(name="x", datatype="FP64", shape=(-1,))]).values()
+    with np.errstate(over="ignore"):
+        got = usual.read("FP64", [1], f"[{text}]".encode())
+    assert got is None or got.tolist() == [value]
+
+
+@given(st.integers(-(2**80), 2**80))
+@example(2**53 + 1)
+@example(2**63)
+@example(2**64 + 1)
+def test_a_whole_number_for_a_float_is_the_nearest_one_on_every_path(number):
+    nearest = [float(number)]
+    text = str(number).encode()
+    assert read("FP64", [1], b"[" + text + b"]").tolist() == nearest
+    assert read("FP64", [1, 1, 1], b"[[[" + text + b"]]]").ravel().tolist() == nearest
+    (usual,) = usual_inputs([Field(name="x", datatype="FP64", shape=(-1,))]).values()
+    assert (got := usual.read("FP64", [1], b"[" + text + b"]")) is None or got.tolist() == nearest
