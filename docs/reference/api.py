@@ -23,7 +23,7 @@ Written by `.venv/bin/python docs/reference/api.py` from the application; a test
   with another request is 409 `idempotency-key-reused`. Making keys has none: their text is told once.
 - **Rivals.** `If-Match: "12"` or `expected_generation=12` refuses what was planned against an older generation (409
   `generation-moved`); for an alias `If-Match` is the version it must point at now.
-- **Sizes.** A body is at most 4 MiB, a bundle 16 GiB; bundles are written to disk as they come.
+- **Sizes.** A body is at most 4 MiB, a bundle 16 GiB, a file of gates 1 GiB; files are written to disk as they come.
 - **Waiting.** `wait_s` waits on the server until there is something new: ask again at once.
 """
 

@@ -22,6 +22,8 @@ NEEDS = {
     ("PUT", "/v1/models/{model}/aliases/{alias}"): "register",
     ("GET", "/v1/audit"): "audit",
     ("GET", "/v1/audit/verification"): "audit",
+    ("GET", "/v1/gate-files/{digest}"): "check",
+    ("PUT", "/v1/gate-files/{digest}"): "check",
     ("POST", "/v1/plan"): "read",
     ("POST", "/v1/apply"): "apply",
     ("DELETE", "/v1/nodes/{name}"): "apply",

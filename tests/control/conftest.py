@@ -18,15 +18,17 @@ VIC = Identity(subject="vic", role="viewer")
 
 
 class Gates:
-    """A judge whose verdict a test sets, and which notes whom it judged."""
+    """A judge whose verdict a test sets, and which notes whom it judged; `look` sees each case meanwhile."""
 
     def __init__(self):
+        self.look = lambda case: None
         self.verdict = "pass"
         self.error = None
         self.cases = []
 
     def __call__(self, case):
         self.cases.append(case)
+        self.look(case)
         if self.error is not None:
             raise self.error
         finding = Finding(gate="golden", verdict=self.verdict, summary=f"was told to {self.verdict}")

@@ -17,28 +17,23 @@ from penstock.security.identity import Identity
 router = APIRouter()
 Checker = Annotated[Identity, Depends(may("check"))]
 Digest = Annotated[str, Path(max_length=80, description="`sha256:` and 64 hex digits.")]
-Name = Annotated[str, Path(max_length=128, description="A file's name: letters, digits, `.`, `_` and `-`.")]
 
 
 class GateFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that gates may use, and whether control has it."""
 
     digest: str
-    name: str
     kept: bool
 
 
-@router.get("/v1/gate-files/{digest}/{name}", **door(GateFile))
-def look(request: Request, who: Checker, digest: Digest, name: Name) -> Response:
+@router.get("/v1/gate-files/{digest}", **door(GateFile))
+def look(request: Request, who: Checker, digest: Digest) -> Response:
     """Whether control has this file; then it need not be sent."""
-    kept = doors_of(request).control.has_gate_file(digest, name)
-    return answer(GateFile(digest=digest, name=name, kept=kept))
+    return answer(GateFile(digest=digest, kept=doors_of(request).control.has_gate_file(digest)))
 
 
-@router.put("/v1/gate-files/{digest}/{name}", **door(GateFile, status=201, media="application/octet-stream"))
-def keep(
-    request: Request, who: Checker, digest: Digest, name: Name, upload: Annotated[Upload, Depends(receive)]
-) -> Response:
-    """Keep a file for gates: held-out rows, or checks. A spec names it `uploads/HEX/NAME`."""
-    doors_of(request).control.keep_gate_file(upload.path, digest, name, identity=who)
-    return answer(GateFile(digest=digest, name=name, kept=True), 201)
+@router.put("/v1/gate-files/{digest}", **door(GateFile, status=201, media="application/octet-stream"))
+def keep(request: Request, who: Checker, digest: Digest, upload: Annotated[Upload, Depends(receive)]) -> Response:
+    """Keep a file for gates, at most 1 GiB: held-out rows, or checks. A spec names it `sha256:HEX/NAME`."""
+    doors_of(request).control.keep_gate_file(upload.path, digest, identity=who)
+    return answer(GateFile(digest=digest, kept=True), 201)

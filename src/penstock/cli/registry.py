@@ -213,10 +213,10 @@ def gc(
     place: Place,
     as_json: Json = False,
 ) -> None:
-    """Count or delete stored artifacts that no version in this database names."""
+    """Count or delete stored artifacts that nothing in this database names."""
     with _open(place) as registry:
         found = registry.collect_garbage(delete=delete)
-    text = "deleted" if delete else "named by no version; --delete deletes what this counts"
+    text = "deleted" if delete else "named by nothing; --delete deletes what this counts"
     answer({"unnamed": found, "deleted": delete}, [f"{counted(found, 'artifact')} {text}"], as_json=as_json)
 
 

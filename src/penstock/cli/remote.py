@@ -12,7 +12,7 @@ import msgspec
 
 from penstock.bundle.bundle import Bundle, open_bundle, save_bundle
 from penstock.control.checks import rename_files
-from penstock.control.gate_files import name_of
+from penstock.control.gate_files import reference_to, split_reference
 from penstock.control.nodes import convergence
 from penstock.control.plan import bundle_path
 from penstock.control.reading import read_spec_file
@@ -28,7 +28,7 @@ from penstock.control.records import (
     Status,
 )
 from penstock.control.spec import Spec
-from penstock.core.digest import canonical_json, digest_of_file
+from penstock.core.digest import canonical_json
 from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.sdk.security import Security, headers_of, tls_of
 
@@ -36,6 +36,7 @@ Answer = TypeVar("Answer")
 _TIMEOUT_S = 60
 _WAIT_S = 30
 _PAGE = 1000
+_BYTES = {"content-type": "application/octet-stream"}
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -154,29 +155,28 @@ class Remote:
                     self._upload(name, bundle)
             models[name] = msgspec.structs.replace(about, bundle=digest)
         spec = msgspec.structs.replace(spec, models=models)
-        return rename_files(spec, lambda name: self._gate_file(file.absolute().parent / name, upload=upload))
+        return rename_files(spec, lambda name: self._gate_file(file.absolute().parent, name, upload=upload))
 
-    def _gate_file(self, file: Path, *, upload: bool) -> str:
+    def _gate_file(self, folder: Path, name: str, *, upload: bool) -> str:
         """What a file is called at control, which is sent it unless it has it."""
+        if split_reference(name) is not None:
+            return name
+        file = folder / name
         if not file.is_file():
             raise NotFound("unknown-file", f"the gates name {file}, which is not there", hint="mend the path in gates")
-        digest = digest_of_file(file)
-        name = name_of(digest, file.name)
-        where = f"/v1/gate-files/{digest}/{quote(file.name, safe='')}"
+        reference = reference_to(file)
+        where = f"/v1/gate-files/{reference.partition('/')[0]}"
         if upload and not self._ask("GET", where, dict[str, Any])["kept"]:
             with file.open("rb") as content:
-                self._ask(
-                    "PUT", where, dict[str, Any], content=content, headers={"content-type": "application/octet-stream"}
-                )
-        return name
+                self._ask("PUT", where, dict[str, Any], content=content, headers=_BYTES)
+        return reference
 
     def _upload(self, model: str, bundle: Bundle) -> None:
         archive = save_bundle(bundle, self._bundles / f"{bundle.version}.upload.penstock")
         try:
             with archive.open("rb") as file:
-                headers = {"content-type": "application/octet-stream"}
                 path = f"/v1/models/{quote(model, safe='')}/versions"
-                self._ask("POST", path, dict[str, Any], content=file, headers=headers)
+                self._ask("POST", path, dict[str, Any], content=file, headers=_BYTES)
         finally:
             archive.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.control import approvals, checks, operations
+from penstock.control import approvals, checks, gate_files, operations
 from penstock.control.checks import Judge
 from penstock.control.plan import bundle_path, pin, plan_in
 from penstock.control.records import AliasMove, Check, Operation, Plan
@@ -58,6 +58,8 @@ def begin(
         _check_generation(head, expected)
         _allow(identity, plan)
         _refuse_unregistered(plan)
+        for gates in (pinned.gates, *(about.gates for about in pinned.endpoints.values())):
+            gate_files.check_stored(change.connection, gates)
         wish = Wish(
             spec=pinned,
             expected=head.generation if expected is None else expected,

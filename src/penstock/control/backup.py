@@ -19,6 +19,7 @@ from penstock.control import schema
 from penstock.control.store import Store
 from penstock.core.digest import PREFIX, canonical_json, digest_of, digest_of_file
 from penstock.registry import schema as registry_schema
+from penstock.registry.versions import read_blobs
 from penstock.security.identity import Identity
 from penstock.security.permissions import allow
 from penstock.storage.disk import disk_errors
@@ -72,10 +73,10 @@ def write_backup(store: Store, identity: Identity, target: Path) -> Backup:
 
 
 def _fill(archive: zipfile.ZipFile, store: Store, scratch: Path) -> Backup:
-    # One snapshot for all tables, in both databases; versions are never deleted, so their artifacts stay meanwhile.
+    # One snapshot for all tables, in both databases; what names artifacts is never deleted, so they stay.
     with store.database.read() as connection:
         tables = {table.name: _write_table(archive, connection, table, scratch) for table in TABLES}
-        blobs = connection.execute(select(registry_schema.versions.c.blob).distinct()).scalars().all()
+        blobs = read_blobs(connection)
         head = connection.execute(select(registry_schema.audit_head.c.hash)).scalar_one()
         version = connection.execute(text(f"SELECT version_num FROM {registry_schema.VERSION_TABLE}")).scalar_one()  # noqa: S608 - ours
     for blob in sorted(blobs):

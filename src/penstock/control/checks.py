@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import Connection, Row, delete, insert, select
 
 from penstock.bundle.bundle import Bundle
+from penstock.control import gate_files
 from penstock.control.records import Change as EndpointChange
 from penstock.control.records import Check
 from penstock.control.schema import gate_reports
@@ -22,7 +23,7 @@ from penstock.core.names import parse_version_ref
 from penstock.core.routes import Arm, Endpoint, Limits
 from penstock.core.verdicts import Report, report_json
 from penstock.gates.candidate import open_candidate
-from penstock.gates.plan import GatePlan
+from penstock.gates.plan import GatePlan, files_of, with_files
 from penstock.gates.run import run_gates
 from penstock.predlog.table_views import open_places
 from penstock.registry.registry import Registry
@@ -96,8 +97,10 @@ def digest_of_gates(gates: GatePlan, champion: str, limits: Limits) -> str:
     return digest_of(canonical_json({"gates": gates, "files": files, "champion": champion, "limits": limits}))
 
 
-def with_files(spec: Spec, base: Path | None, home: Path) -> Spec:
+def with_places(spec: Spec, base: Path | None, home: Path) -> Spec:
     """The spec with absolute paths in its gates: from `base`, else from `gates` in the home and not beyond it.
+
+    What is named by its digest stays so.
 
     Without a base the spec came from another machine: it must not name what it likes of this one's files, some of
     which are run. Raises InvalidInput (`local-file`).
@@ -109,13 +112,7 @@ def rename_files(spec: Spec, rename: Callable[[str], str]) -> Spec:
     """The spec with another name for each file that its gates read."""
 
     def renamed(gates: GatePlan | None) -> GatePlan | None:
-        if gates is None:
-            return None
-        if gates.quality is not None:
-            gates = replace(gates, quality=replace(gates.quality, data=rename(gates.quality.data)))
-        if gates.custom is not None:
-            gates = replace(gates, custom=replace(gates.custom, files=tuple(map(rename, gates.custom.files))))
-        return gates
+        return None if gates is None else with_files(gates, rename)
 
     replace = msgspec.structs.replace
     endpoints = {name: replace(about, gates=renamed(about.gates)) for name, about in spec.endpoints.items()}
@@ -169,17 +166,18 @@ def judge(store: Store, registry: Registry, spec: Spec, check: Check, endpoint: 
     cache = store.home / "bundles"
     candidate = registry.fetch(registry.resolve(check.version), cache)
     champion = registry.fetch(registry.resolve(check.champion), cache) if check.champion else None
-    return decide(
-        Case(
-            version=check.version,
-            candidate=candidate,
-            champion=champion,
-            endpoint=check.endpoint,
-            limits=endpoint.limits,
-            gates=gates_of(spec, check.endpoint),
-            home=store.home,
+    with gate_files.fetched(store, gates_of(spec, check.endpoint)) as gates:
+        return decide(
+            Case(
+                version=check.version,
+                candidate=candidate,
+                champion=champion,
+                endpoint=check.endpoint,
+                limits=endpoint.limits,
+                gates=gates,
+                home=store.home,
+            )
         )
-    )
 
 
 def keep_own(
@@ -247,13 +245,9 @@ def _find(connection: Connection, check: Check) -> Row[Any] | None:
     return connection.execute(query).one_or_none()
 
 
-def files_of(gates: GatePlan) -> tuple[str, ...]:
-    """The files that these gates read."""
-    data = (gates.quality.data,) if gates.quality is not None else ()
-    return data + (gates.custom.files if gates.custom is not None else ())
-
-
 def _located(name: str, base: Path | None, own: Path) -> str:
+    if gate_files.split_reference(name) is not None:
+        return name
     path = ((base if base is not None else own) / name).resolve()
     if base is None and not path.is_relative_to(own.resolve()):
         raise InvalidInput(

@@ -201,13 +201,13 @@ class Control:
         """Every report that is stored of a version, the newest first."""
         return checks.read_reports(self._store, version)
 
-    def has_gate_file(self, digest: str, name: str) -> bool:
-        """Whether a file that gates may use is here; raises InvalidInput (`invalid-digest`, `invalid-name`)."""
-        return gate_files.has(self._store, digest, name)
+    def has_gate_file(self, digest: str) -> bool:
+        """Whether a file that gates may use is here; raises InvalidInput (`invalid-digest`)."""
+        return gate_files.has(self._store, digest)
 
-    def keep_gate_file(self, file: Path, digest: str, name: str, *, identity: Identity) -> None:
-        """Keep a file for gates; raises what `gate_files.keep` raises."""
-        gate_files.keep(self._store, identity, file, digest, name)
+    def keep_gate_file(self, file: Path, digest: str, *, identity: Identity) -> None:
+        """Keep a file for gates, which a spec then names `sha256:HEX/NAME`; raises what `gate_files.keep` raises."""
+        gate_files.keep(self._store, identity, file, digest)
 
     # What nodes are told, and tell
 

@@ -57,7 +57,7 @@ def pin(store: Store, spec: Spec, base: Path | None) -> Spec:
         if path is not None:
             about = msgspec.structs.replace(about, bundle=open_bundle(path, store.home / "bundles").digest)
         models[name] = about
-    return checks.with_files(msgspec.structs.replace(spec, models=models), base, store.home)
+    return checks.with_places(msgspec.structs.replace(spec, models=models), base, store.home)
 
 
 def bundle_path(text: str, path: str, base: Path | None) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -137,6 +138,28 @@ class GatePlan(Settings, frozen=True):
         return asked
 
 
+def files_of(plan: GatePlan) -> tuple[str, ...]:
+    """Every file that the plan names."""
+    data = (plan.quality.data,) if plan.quality is not None else ()
+    return data + (plan.custom.files if plan.custom is not None else ())
+
+
+def with_files(plan: GatePlan, rename: Callable[[str], str]) -> GatePlan:
+    """The plan with another name for each of its files.
+
+    Example:
+        >>> plan = read_plan({"custom": {"files": ["checks.py"]}}, "penstock.yaml")
+        >>> files_of(with_files(plan, "/srv/{}".format))
+        ('/srv/checks.py',)
+    """
+    replace = msgspec.structs.replace
+    if plan.quality is not None:
+        plan = replace(plan, quality=replace(plan.quality, data=rename(plan.quality.data)))
+    if plan.custom is not None:
+        plan = replace(plan, custom=replace(plan.custom, files=tuple(map(rename, plan.custom.files))))
+    return plan
+
+
 def read_plan(value: Any, where: str, folder: Path = Path()) -> GatePlan:
     """A plan from plain values; files in it are taken from `folder`.
 
@@ -151,7 +174,7 @@ def read_plan(value: Any, where: str, folder: Path = Path()) -> GatePlan:
             raise InvalidInput(
                 "invalid-gates", f"{where}: metric {name!r} has no bound", hint="give min, max or not_worse_than"
             )
-    return _from_folder(plan, folder)
+    return with_files(plan, lambda name: str(folder / name))
 
 
 def read_plan_file(path: Path) -> GatePlan:
@@ -167,15 +190,6 @@ def read_plan_file(path: Path) -> GatePlan:
         raise InvalidInput("invalid-yaml", f"{path} is not UTF-8 text") from None
     value = read_yaml(text, str(path))
     return read_plan({} if value is None else value, str(path), path.parent)
-
-
-def _from_folder(plan: GatePlan, folder: Path) -> GatePlan:
-    replace = msgspec.structs.replace
-    if plan.quality is not None:
-        plan = replace(plan, quality=replace(plan.quality, data=str(folder / plan.quality.data)))
-    if plan.custom is not None:
-        plan = replace(plan, custom=replace(plan.custom, files=tuple(str(folder / name) for name in plan.custom.files)))
-    return plan
 
 
 def _nearest_field(message: str) -> str:

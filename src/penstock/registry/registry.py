@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from penstock.bundle.bundle import Bundle, open_bundle, save_bundle, verify_directory
 from penstock.bundle.manifest import MEASUREMENTS
@@ -189,14 +189,13 @@ class Registry:
             return self._read(change.connection, VersionRef(ref.name, number))
 
     def collect_garbage(self, *, delete: bool) -> int:
-        """How many stored archives no version names; with `delete`, they and what killed processes left are deleted.
+        """How many stored artifacts nothing names; with `delete`, they and what killed processes left are deleted.
 
         The store must belong to this database alone: archives that only another database names would go, too.
         """
         # Under the write lock, so that no registering process can name a blob that is being deleted.
         with self._change("") as change:
-            named = change.connection.execute(select(schema.versions.c.blob)).scalars()
-            return self._blobs.collect(frozenset(named), delete=delete)
+            return self._blobs.collect(versions.read_blobs(change.connection), delete=delete)
 
     # The audit log
 

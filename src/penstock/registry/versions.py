@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, select, union, update
 
 from penstock.bundle.manifest import Lineage, Manifest, Waiver
 from penstock.core.digest import canonical_json
@@ -15,7 +15,10 @@ from penstock.core.names import VersionRef
 from penstock.core.signature import Signature
 from penstock.registry.audit import Change
 from penstock.registry.records import Model, Version
-from penstock.registry.schema import aliases, metrics, models, tags, versions
+from penstock.registry.schema import aliases, audit_events, metrics, models, tags, versions
+
+GATE_FILE_STORED = "gate-file.stored"
+"""The event of the audit log that a file of gates is in the blob store; its subject is the digest."""
 
 
 def _at(table: Table, model: str, number: int) -> ColumnElement[bool]:
@@ -58,6 +61,18 @@ def resolve_number(connection: Connection, ref: VersionRef) -> int:
     if number is None:
         raise NotFound(code, what, hint=f"penstock list {ref.name}")
     return number
+
+
+def read_blobs(connection: Connection) -> frozenset[str]:
+    """Every artifact that something names: the bundles of versions, and files of gates."""
+    files = select(audit_events.c.subject).where(audit_events.c.action == GATE_FILE_STORED)
+    return frozenset(connection.execute(union(select(versions.c.blob), files)).scalars())
+
+
+def is_gate_file(connection: Connection, digest: str) -> bool:
+    """Whether a file of this digest was stored for gates."""
+    query = select(audit_events.c.seq).where(audit_events.c.subject == digest)
+    return connection.execute(query.where(audit_events.c.action == GATE_FILE_STORED)).first() is not None
 
 
 def insert_version(change: Change, model: str, digest: str, blob: str, manifest: Manifest, measurements: Any) -> int:
