@@ -9,17 +9,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from penstock.core.errors import NotFound, Unavailable, Unsupported
+from penstock.storage.bucket import Bucket, open_bucket
 from penstock.storage.disk import disk_errors
-from penstock.storage.s3 import open_s3
-
-if TYPE_CHECKING:
-    from obstore.store import S3Store
 
 _SCRATCH = ".scratch-"
 
@@ -105,9 +102,9 @@ class TableFolder:
 class TableS3:
     """The port over one bucket and prefix. An object is visible when its upload is complete."""
 
-    def __init__(self, store: S3Store, place: str) -> None:
-        self._store = store
-        self._place = place
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._store = bucket.store
 
     def put(self, key: str, path: Path) -> None:
         """See `TableStore.put`."""
@@ -145,27 +142,19 @@ class TableS3:
             if doomed:
                 self._store.delete(doomed)
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        from obstore.exceptions import BaseError, NotFoundError
-
-        try:
-            yield
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(
-                "missing-part", f"a file of the log is gone from {self._place}", hint="ask again: it may be trimmed"
-            ) from None
-        except BaseError as error:
-            text = str(error).strip().partition("\n")[0][:300]
-            raise Unavailable(
-                "log-unavailable", f"{self._place}: {text}", hint="check bucket, endpoint and AWS_* variables"
-            ) from error
+    def _errors(self) -> AbstractContextManager[None]:
+        gone = NotFound(
+            "missing-part",
+            f"a file of the log is gone from {self._bucket.place}",
+            hint="ask again: the log may have been trimmed meanwhile",
+        )
+        return self._bucket.errors(gone, "log-unavailable")
 
 
 def open_table_store(url_or_path: str | Path) -> TableStore:
     """The store at a folder's path, a `file://` address or `s3://BUCKET/PREFIX`; nothing is created or contacted yet.
 
-    Raises what `storage.s3.open_s3` raises, and Unsupported (`unsupported-log`) for any other kind of address.
+    Raises what `storage.bucket.open_bucket` raises, and Unsupported (`unsupported-log`) for any other kind of address.
     """
     text = str(url_or_path)
     scheme = text.partition("://")[0] if "://" in text else ""
@@ -174,9 +163,8 @@ def open_table_store(url_or_path: str | Path) -> TableStore:
     if scheme == "file":
         return TableFolder(Path(unquote(urlsplit(text).path)))
     if scheme == "s3":
-        opened = open_s3(text)
-        # The same bucket, address rules and retries as for artifacts; only the names of the files differ.
-        return TableS3(opened._store, opened._place)
+        # The same address rules and retries as for artifacts; only the names of the files differ.
+        return TableS3(open_bucket(text))
     raise Unsupported(
         "unsupported-log", f"the log cannot be kept at {scheme}://", hint="use a folder or s3://BUCKET/PREFIX"
     )

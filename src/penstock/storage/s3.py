@@ -1,38 +1,27 @@
-"""Blobs in S3 or anything that speaks it, through obstore (extra `[s3]`).
-
-Credentials come from the usual `AWS_*` environment variables or the machine's role, never from the address.
-"""
+"""Blobs in S3 or anything that speaks it."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Mapping, Set
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from penstock.core.digest import PREFIX, digest_of_file
-from penstock.core.errors import InvalidInput, NotFound, Refused, Unavailable, Unsupported
+from penstock.core.errors import InvalidInput, NotFound, Refused
 from penstock.storage.blobs import key_of
+from penstock.storage.bucket import Bucket, open_bucket
 from penstock.storage.disk import disk_errors
-
-if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Store
-
-_OPTIONS = frozenset({"endpoint", "region", "allow_http"})
 
 
 class S3:
-    """The port `Blobs` over one bucket and prefix; `options` of its address are repeated in every blob's."""
+    """The port `Blobs` over one bucket and prefix; the options of its address are repeated in every blob's."""
 
-    def __init__(self, store: S3Store, place: str, options: Mapping[str, str]) -> None:
-        self._store = store
-        self._place = place
-        self._options = dict(options)
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._store = bucket.store
 
     def put(self, path: Path) -> str:
         """Upload the file; see `Blobs.put`. An object becomes visible whole, when its upload is complete."""
@@ -68,7 +57,8 @@ class S3:
 
     def uri(self, digest: str) -> str:
         """An `s3://` address with endpoint and region where they were given; see `Blobs.uri`."""
-        return f"{self._place}/{key_of(digest)}" + (f"?{urlencode(self._options)}" if self._options else "")
+        options = self._bucket.options
+        return f"{self._bucket.place}/{key_of(digest)}" + (f"?{urlencode(options)}" if options else "")
 
     def collect(self, keep: Set[str], *, delete: bool) -> int:
         """Count or delete what is not kept; see `Blobs.collect`. Unfinished uploads are the bucket's to expire."""
@@ -88,76 +78,16 @@ class S3:
         except (NotFoundError, FileNotFoundError):
             return None
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        from obstore.exceptions import BaseError, NotFoundError
-
-        try:
-            yield
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(
-                "missing-artifact", f"an object is gone from {self._place}", hint="register the bundle again"
-            ) from None
-        except BaseError as error:
-            text = str(error).strip().partition("\n")[0][:300]
-            raise Unavailable(
-                "artifacts-unavailable", f"{self._place}: {text}", hint="check bucket, endpoint and AWS_* variables"
-            ) from error
+    def _errors(self) -> AbstractContextManager[None]:
+        gone = NotFound(
+            "missing-artifact", f"an object is gone from {self._bucket.place}", hint="register the bundle again"
+        )
+        return self._bucket.errors(gone, "artifacts-unavailable")
 
 
 def open_s3(url: str, environ: Mapping[str, str] = os.environ) -> S3:
-    """Open `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`; every option may come from the environment instead.
-
-    Raises InvalidInput for an address that cannot be meant, Refused for plain HTTP to another machine, Unsupported
-    when the extra is not installed.
-    """
-    try:
-        from obstore.store import S3Store
-    except ModuleNotFoundError as error:
-        raise Unsupported("missing-extra", f"S3 needs {error.name}", hint="pip install 'penstock[s3]'") from error
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if not parts.hostname or parts.username or parts.password or parts.fragment or not options.keys() <= _OPTIONS:
-        # The address itself is not repeated: it may hold the secret that made it wrong.
-        raise InvalidInput(
-            "invalid-artifacts-url",
-            "the artifacts address must read s3://BUCKET/PREFIX, with endpoint, region and allow_http at most",
-            hint="give credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        )
-    prefix = parts.path.strip("/")
-    endpoint = options.get("endpoint") or next(
-        (environ[name] for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT") if environ.get(name)), ""
-    )
-    explicit = (options.get("allow_http") or environ.get("AWS_ALLOW_HTTP", "")).lower() == "true"
-    plain = endpoint.startswith("http://")
-    if plain and not explicit and not _is_loopback(urlsplit(endpoint).hostname or ""):
-        raise Refused(
-            "insecure-endpoint",
-            f"{endpoint} would carry models and signatures unencrypted",
-            hint="use https, or add allow_http=true to the artifacts address",
-        )
-    place = f"s3://{parts.netloc}" + (f"/{prefix}" if prefix else "")
-    config: S3Config = {}
-    if endpoint:
-        config["endpoint"] = endpoint
-    if "region" in options:
-        config["region"] = options["region"]
-    store = S3Store(
-        parts.netloc,
-        prefix=prefix or None,
-        client_options={"allow_http": plain, "connect_timeout": "5s", "timeout": "120s"},
-        # The library's own default is to try for three minutes before a person reads the first word.
-        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
-        config=config,
-    )
-    return S3(store, place, options)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    """The blobs at an address that `open_bucket` takes; raises what it raises."""
+    return S3(open_bucket(url, environ))
 
 
 def _is_key(name: str) -> bool:
