@@ -3,8 +3,9 @@
 import pytest
 
 from penstock.core.errors import InvalidInput, Refused, Unavailable, Unsupported
+from penstock.storage.bucket import open_bucket
 from penstock.storage.locate import open_blobs, open_uri
-from penstock.storage.s3 import open_s3
+from penstock.storage.s3 import S3
 
 KEY = "0" * 64
 
@@ -31,17 +32,21 @@ def test_addresses_that_cannot_be_meant_are_refused_without_repeating_their_secr
 def test_plain_http_to_another_machine_must_be_asked_for(endpoint):
     for address, environ in ((f"s3://b?endpoint={endpoint}", {}), ("s3://b", {"AWS_ENDPOINT_URL": endpoint})):
         with pytest.raises(Refused) as caught:
-            open_s3(address, environ)
+            open_bucket(address, environ)
         assert caught.value.code == "insecure-endpoint"
-    open_s3(f"s3://b?endpoint={endpoint}&allow_http=true", {})
-    open_s3("s3://b", {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"})
+    open_bucket(f"s3://b?endpoint={endpoint}&allow_http=true", {})
+    open_bucket("s3://b", {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": "true"})
 
 
 @pytest.mark.parametrize(
     "endpoint", ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1", "https://s3.example"]
 )
 def test_loopback_and_https_need_no_asking(endpoint):
-    assert open_s3(f"s3://b/p?endpoint={endpoint}", {}).uri("sha256:" + KEY).startswith(f"s3://b/p/{KEY}?endpoint=http")
+    assert (
+        S3(open_bucket(f"s3://b/p?endpoint={endpoint}", {}))
+        .uri("sha256:" + KEY)
+        .startswith(f"s3://b/p/{KEY}?endpoint=http")
+    )
 
 
 def test_an_unreachable_store_is_reported_within_seconds(tmp_path, s3_endpoint):

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
@@ -142,13 +142,15 @@ class TableS3:
             if doomed:
                 self._store.delete(doomed)
 
-    def _errors(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         gone = NotFound(
             "missing-part",
             f"a file of the log is gone from {self._bucket.place}",
             hint="ask again: the log may have been trimmed meanwhile",
         )
-        return self._bucket.errors(gone, "log-unavailable")
+        with _log_errors(self._bucket.place), self._bucket.errors(gone):
+            yield
 
 
 def open_table_store(url_or_path: str | Path) -> TableStore:
@@ -177,7 +179,7 @@ def _log_errors(place: str) -> Iterator[None]:
             yield
     except Unavailable as error:
         if error.code == "artifacts-unavailable":
-            raise Unavailable("log-unavailable", error.message, hint="see the text") from error
+            raise Unavailable("log-unavailable", error.message, hint=error.hint) from error
         raise
 
 

@@ -31,8 +31,8 @@ class Bucket(msgspec.Struct, frozen=True):
     options: Mapping[str, str]
 
     @contextmanager
-    def errors(self, missing: NotFound, unavailable: str) -> Iterator[None]:
-        """Raise `missing` where an object is not there, Unavailable with the code `unavailable` for all else."""
+    def errors(self, missing: NotFound) -> Iterator[None]:
+        """Raise `missing` where an object is not there, Unavailable (`artifacts-unavailable`) for all else."""
         from obstore.exceptions import BaseError, NotFoundError
 
         try:
@@ -42,7 +42,7 @@ class Bucket(msgspec.Struct, frozen=True):
         except BaseError as error:
             text = str(error).strip().partition("\n")[0][:300]
             raise Unavailable(
-                unavailable, f"{self.place}: {text}", hint="check bucket, endpoint and AWS_* variables"
+                "artifacts-unavailable", f"{self.place}: {text}", hint="check bucket, endpoint and AWS_* variables"
             ) from error
 
 

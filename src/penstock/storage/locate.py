@@ -8,8 +8,9 @@ from urllib.parse import unquote, urlsplit
 from penstock.core.digest import PREFIX
 from penstock.core.errors import Unsupported
 from penstock.storage.blobs import Blobs, key_of
+from penstock.storage.bucket import open_bucket
 from penstock.storage.folder import Folder
-from penstock.storage.s3 import open_s3
+from penstock.storage.s3 import S3
 
 
 def open_blobs(url_or_path: str | Path) -> Blobs:
@@ -26,7 +27,7 @@ def open_blobs(url_or_path: str | Path) -> Blobs:
     if scheme == "file":
         return Folder(Path(unquote(urlsplit(text).path)))
     if scheme == "s3":
-        return open_s3(text)
+        return S3(open_bucket(text))
     raise Unsupported(
         "unsupported-artifacts", f"artifacts cannot be kept at {scheme}://", hint="use a folder or s3://BUCKET/PREFIX"
     )

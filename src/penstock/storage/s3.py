@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import urlencode
@@ -12,7 +11,7 @@ from urllib.parse import urlencode
 from penstock.core.digest import PREFIX, digest_of_file
 from penstock.core.errors import InvalidInput, NotFound, Refused
 from penstock.storage.blobs import key_of
-from penstock.storage.bucket import Bucket, open_bucket
+from penstock.storage.bucket import Bucket
 from penstock.storage.disk import disk_errors
 
 
@@ -82,12 +81,7 @@ class S3:
         gone = NotFound(
             "missing-artifact", f"an object is gone from {self._bucket.place}", hint="register the bundle again"
         )
-        return self._bucket.errors(gone, "artifacts-unavailable")
-
-
-def open_s3(url: str, environ: Mapping[str, str] = os.environ) -> S3:
-    """The blobs at an address that `open_bucket` takes; raises what it raises."""
-    return S3(open_bucket(url, environ))
+        return self._bucket.errors(gone)
 
 
 def _is_key(name: str) -> bool:
