@@ -24,6 +24,7 @@ NEEDS = {
     ("GET", "/v1/audit/verification"): "audit",
     ("GET", "/v1/gate-files/{digest}"): "check",
     ("PUT", "/v1/gate-files/{digest}"): "check",
+    ("POST", "/v1/checks"): "check",
     ("POST", "/v1/plan"): "read",
     ("POST", "/v1/apply"): "apply",
     ("DELETE", "/v1/nodes/{name}"): "apply",

@@ -71,6 +71,43 @@ def test_gates_get_their_files_wherever_they_run(at, up, bundles, tmp_path):
     assert "[unknown-file]" in at("apply", code=1).stderr
 
 
+def test_a_version_is_checked_there_with_files_from_here(at, up, bundles, tmp_path):
+    # Given a registered version, and rows and a check that are here alone
+    at_home = ["--home", up.home]
+    for name in ("half", "sum"):
+        up.api.post(f"/v1/models/checked-{name}/versions", (bundles / f"{name}.penstock").read_bytes(), 201)
+    values = np.random.default_rng(1).random((100, 2))
+    (tmp_path / "rows.csv").write_text("\n".join(["a,b,total", *(f"{a},{b},{a + b}" for a, b in values.tolist())]))
+    (tmp_path / "own.py").write_text("def check_it(candidate):\n    assert candidate.champion is not None\n")
+    (tmp_path / "plan.yaml").write_text("{budget: false, robustness: false}")
+    gates = [
+        "--gates",
+        "plan.yaml",
+        "--data",
+        "rows.csv",
+        "--target",
+        "total",
+        "--metric",
+        "r2>=0.9",
+        "--checks",
+        "own.py",
+    ]
+    # When it is checked, then the verdict is the exit status, and the report is stored with it
+    good = at("check", "checked-sum", "--against", "checked-half/1", *gates, "--json")
+    bad = at("check", "checked-half", "--against", "checked-sum/1", *gates, "--json", code=1)
+    verdicts = {one["gate"]: one["verdict"] for one in json.loads(bad.stdout)["findings"]}
+    assert verdicts == {"schema": "pass", "golden": "pass", "quality": "fail", "custom": "pass"}
+    assert up.api.get("/v1/models/checked-sum/versions/1/reports") == [json.loads(good.stdout)]
+    shown = subprocess.run(
+        [sys.executable, "-m", "penstock", "show", "checked-half/1", *map(str, at_home)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "quality fail" in shown.stdout
+    assert "checked-sum/1" in at("check", "checked-sum/1", "--gates", "plan.yaml").stdout
+    assert "[unknown-model]" in at("check", "nobody", code=1).stderr
+    at("check", bundles / "sum.penstock", code=2)
+
+
 @pytest.mark.parametrize(
     ("digest", "code"),
     [

@@ -65,7 +65,7 @@ def apply(
     Example: penstock apply penstock.yaml --reason "better on week 14" --wait
     """
     with closing(open_desk(place, server)) as desk:
-        done = desk.apply(file, expected_generation=expect, reason=reason, tell=_Progress(silent=as_json).tell)
+        done = desk.apply(file, expected_generation=expect, reason=reason, tell=Progress(silent=as_json).tell)
         served = _wait(desk, done.generation, wait_s) if wait and done.generation is not None else None
     lines = convergence_lines(served) if served is not None else ()
     answer({"operation": done, "nodes": served}, lines, as_json=as_json)
@@ -89,7 +89,7 @@ def refuse(id: Number, reason: Reason = "", *, place: Place, server: Server, as_
     answer(decided, [approval_line(decided)], as_json=as_json)
 
 
-class _Progress:
+class Progress:
     """Tells each step of an operation once."""
 
     def __init__(self, *, silent: bool) -> None:

@@ -16,15 +16,16 @@ import msgspec
 import typer
 
 from penstock.cli.answers import answer, tell
-from penstock.cli.desk import open_embedded
+from penstock.cli.apply import Progress
+from penstock.cli.desk import Server, open_embedded, open_remote
 from penstock.cli.environments import ensure_environment
 from penstock.cli.option_groups import spread
 from penstock.cli.options import Json, Place
-from penstock.cli.registry import find_bundle
+from penstock.cli.registry import find_bundle, is_bundle
+from penstock.core.digest import short
 from penstock.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from penstock.bundle.bundle import Bundle
     from penstock.cli.settings import Settings
     from penstock.core.verdicts import Report
     from penstock.gates.plan import GatePlan
@@ -69,19 +70,53 @@ def check(
     ] = False,
     *,
     place: Place,
+    server: Server,
     as_json: Json = False,
 ) -> None:
     """Ask every gate about a bundle before it gets traffic; exit 0 pass, 1 fail, 3 inconclusive.
 
+    The report is stored with a registered version. With --server the gates of one run there, with the files sent.
+
     Example: penstock check new.penstock --against churn@champion --data rows.csv --target left --metric "accuracy>=0.9"
     """
-    from penstock.gates.candidate import open_candidate
     from penstock.gates.plan import GatePlan, read_plan_file
-    from penstock.gates.run import run_gates
 
     plan = read_plan_file(gates) if gates is not None else GatePlan()
     plan = _with_options(plan, data, target, metric or [], slices or [], checks or [])
-    settings = place.settings(os.environ)
+    # A bundle on disk is checked here, where no server is named outright.
+    if server.address and (server.server or not is_bundle(candidate)):
+        if allow_pickle or is_bundle(candidate) or (against and is_bundle(against)):
+            raise typer.BadParameter("a server checks registered versions alone, and decides about pickles by itself")
+        report, kept = _there(candidate, against, endpoint, plan, place, server, silent=as_json), candidate
+    else:
+        settings = place.settings(os.environ)
+        report = _here(candidate, against, endpoint, plan, settings, allow_pickle=allow_pickle, silent=as_json)
+        kept = _keep(candidate, plan, report, settings)
+    if as_json:
+        answer(report, as_json=True)
+    else:
+        _show(report, candidate)
+        if kept:
+            tell(f"stored with {kept}; penstock show {kept}")
+    raise typer.Exit(EXIT[report.verdict])
+
+
+def _there(
+    candidate: str, against: str, endpoint: str, plan: GatePlan, place: Place, server: Server, *, silent: bool
+) -> Report:
+    with closing(open_remote(place, server)) as desk:
+        from penstock.control.checking import CheckWish
+
+        wish = CheckWish(version=candidate, against=against, endpoint=endpoint, gates=plan)
+        return desk.check(wish, Progress(silent=silent).tell)
+
+
+def _here(
+    candidate: str, against: str, endpoint: str, plan: GatePlan, settings: Settings, *, allow_pickle: bool, silent: bool
+) -> Report:
+    from penstock.gates.candidate import open_candidate
+    from penstock.gates.run import run_gates
+
     with ExitStack() as stack:
         cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="penstock-check-")))
         bundle = find_bundle(candidate, cache, settings)
@@ -94,21 +129,11 @@ def check(
             log=_log(settings) if plan.replay is not None else None,
         )  # fmt: skip
         subject = stack.enter_context(opened)
-        report = run_gates(subject, plan, progress=(lambda gate: None) if as_json else lambda gate: tell(f"  {gate} …"))
-    kept = _keep(candidate, plan, report, settings)
-    if as_json:
-        answer(report, as_json=True)
-    else:
-        _show(report, bundle)
-        if kept:
-            tell(f"stored with {kept}; penstock show {kept}")
-    raise typer.Exit(EXIT[report.verdict])
+        return run_gates(subject, plan, progress=(lambda gate: None) if silent else lambda gate: tell(f"  {gate} …"))
 
 
 def _keep(candidate: str, plan: GatePlan, report: Report, settings: Settings) -> str:
     """Store the report with the version; "" for a bundle that is not registered."""
-    from penstock.cli.registry import is_bundle
-
     if is_bundle(candidate):
         return ""
     with closing(open_embedded(settings)) as desk:
@@ -173,13 +198,13 @@ def read_bounds(texts: list[str]) -> dict[str, dict[str, float]]:
     return found
 
 
-def _show(report: Report, bundle: Bundle) -> None:
+def _show(report: Report, candidate: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     colours = {"pass": "green", "fail": "red", "inconclusive": "yellow"}
-    table = Table(title=f"{bundle.manifest.name} {bundle.version}: {report.verdict}", title_justify="left")
+    table = Table(title=f"{candidate} ({short(report.bundle)}): {report.verdict}", title_justify="left")
     for heading in ("gate", "verdict", "what was found"):
         table.add_column(heading, no_wrap=heading != "what was found")
     for finding in report.findings:

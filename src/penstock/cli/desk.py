@@ -45,6 +45,14 @@ class Server(OptionGroup, frozen=True):
         typer.Option(metavar="FILE", help="A certificate of your own, and its key (default: $PENSTOCK_CERT_FILE)."),
     ] = None
 
+    @property
+    def address(self) -> str:
+        """The address of the control to ask; "" where the database is meant. Raises InvalidInput."""
+        url = self.server or os.environ.get("PENSTOCK_SERVER", "")
+        if url and not url.startswith(("http://", "https://")):
+            raise InvalidInput("invalid-address", f"{url!r} is no address", hint="--server http://127.0.0.1:8700")
+        return url.rstrip("/")
+
     def security(self, key: str) -> Security:
         """What control is asked with, and whom to believe to be it."""
         from penstock.sdk.security import Security
@@ -55,18 +63,18 @@ class Server(OptionGroup, frozen=True):
 
 def open_desk(place: Place, server: Server) -> Desk:
     """The desk that options and environment name; raises Unsupported (`missing-extra`), NotFound (`no-key`)."""
-    settings = place.settings(os.environ)
-    url = server.server or os.environ.get("PENSTOCK_SERVER", "")
-    if not url:
-        return open_embedded(settings)
-    if not url.startswith(("http://", "https://")):
-        raise InvalidInput("invalid-address", f"{url!r} is no address", hint="--server http://127.0.0.1:8700")
-    key = server.key or os.environ.get("PENSTOCK_KEY", "") or _own_key(settings.home / "admin.key")
+    return open_remote(place, server) if server.address else open_embedded(place.settings(os.environ))
+
+
+def open_remote(place: Place, server: Server) -> Remote:
+    """The desk at the server's address; raises what `open_desk` does."""
+    home = place.settings(os.environ).home
+    key = server.key or os.environ.get("PENSTOCK_KEY", "") or _own_key(home / "admin.key")
     try:
         from penstock.cli.remote import Remote
     except ModuleNotFoundError as error:
         raise _missing(error) from error
-    return Remote(url.rstrip("/"), server.security(key), settings.home / "bundles")
+    return Remote(server.address, server.security(key), home / "bundles")
 
 
 def open_embedded(settings: Settings) -> Embedded:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from penstock.bundle.bundle import Bundle, open_bundle, save_bundle
+from penstock.control.checking import CheckWish
 from penstock.control.checks import rename_files
 from penstock.control.gate_files import reference_to, split_reference
 from penstock.control.nodes import convergence
@@ -30,6 +31,8 @@ from penstock.control.records import (
 from penstock.control.spec import Spec
 from penstock.core.digest import canonical_json
 from penstock.core.errors import NotFound, PenstockError, Unavailable
+from penstock.core.verdicts import Report
+from penstock.gates.plan import with_files
 from penstock.sdk.security import Security, headers_of, tls_of
 
 Answer = TypeVar("Answer")
@@ -73,7 +76,18 @@ class Remote:
         if expected_generation is not None:
             wanted["expected_generation"] = expected_generation
         spec = canonical_json(self._pinned(file, upload=True))
-        operation = self._ask("POST", "/v1/apply", Operation, content=spec, params=wanted)
+        return self._followed(self._ask("POST", "/v1/apply", Operation, content=spec, params=wanted), tell)
+
+    def check(self, wish: CheckWish, tell: Callable[[Operation], None]) -> Report:
+        """Upload the files of the gates, have a registered version judged there, and follow it."""
+        gates = with_files(wish.gates, lambda name: self._gate_file(Path(), name, upload=True))
+        asked = canonical_json(msgspec.structs.replace(wish, gates=gates))
+        done = self._followed(self._ask("POST", "/v1/checks", Operation, content=asked), tell)
+        if done.error is not None:
+            raise done.error.error()
+        return self._ask("GET", f"/v1/operations/{done.id}/report", Report)
+
+    def _followed(self, operation: Operation, tell: Callable[[Operation], None]) -> Operation:
         while True:
             tell(operation)
             if operation.ended or operation.state == "waiting-approval":

@@ -61,13 +61,15 @@ def judge_served(store: Store, identity: Identity, decide: Judge, *, golden_alon
                     gates, champion.bundle if champion is not None else "", endpoint.limits
                 ),
             )
-            judged.append(_judge(store, identity, spec, check, endpoint, decide))
+            judged.append(_judge(store, identity, gates, check, endpoint, decide))
     return judged
 
 
-def _judge(store: Store, identity: Identity, spec: Spec, check: Check, endpoint: Endpoint, decide: Judge) -> Judged:
+def _judge(
+    store: Store, identity: Identity, gates: GatePlan, check: Check, endpoint: Endpoint, decide: Judge
+) -> Judged:
     try:
-        report = checks.judge(store, store.registry(identity), spec, check, endpoint, decide)
+        report = checks.judge(store, store.registry(identity), gates, check, endpoint.limits, decide)
         checks.keep(store, identity, check, report)
     except PenstockError as error:
         return Judged(

@@ -20,15 +20,12 @@ from penstock.control.resolve import Resolved
 from penstock.control.routing import Head, write_applied
 from penstock.control.spec import Spec
 from penstock.control.store import Store
-from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Refused
+from penstock.core.errors import Conflict, NotFound, Refused
 from penstock.core.routes import Endpoint
 from penstock.registry import aliases
 from penstock.registry.audit import Change
 from penstock.security.identity import Identity
 from penstock.security.permissions import allow
-
-# What trying again does not change. Anything else leaves the operation as it is, to be continued.
-_FINAL = (Conflict, Refused, NotFound, InvalidInput, Forbidden)
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,36 +69,26 @@ def begin(
         return operations.read_in(change.connection, number)[0]
 
 
-def go_on(store: Store, number: int, decide: Judge, tell: operations.Tell) -> Operation:
-    """Judge what was not judged, then conclude; returns the operation as it is then."""
-    with store.database.read() as connection:
-        operation, request = operations.read_in(connection, number)
-    if operation.state not in ("pending", "running"):
-        return operation
+def go_on(store: Store, number: int, request: msgspec.Raw, decide: Judge, tell: operations.Tell) -> None:
+    """Judge what was not judged, then conclude; raises what judging does, and what ends the operation."""
+    operation = operations.read(store, number)
     wish = msgspec.json.decode(request, type=Wish)
-    try:
-        _judge(store, number, wish, decide, tell)
-        with store.change(wish.identity, operation.reason) as change:
-            _conclude(store, change, number, wish)
-    except _FINAL as error:
-        with store.change(wish.identity, operation.reason) as change:
-            if not operations.read_in(change.connection, number)[0].ended:
-                operations.fail(change, number, error)
-    ended = operations.read(store, number)
-    tell(ended)
-    return ended
+    _judge(store, operation, wish, decide, tell)
+    with store.change(wish.identity, operation.reason) as change:
+        _conclude(store, change, number, wish)
 
 
-def _judge(store: Store, number: int, wish: Wish, decide: Judge, tell: operations.Tell) -> None:
+def _judge(store: Store, operation: Operation, wish: Wish, decide: Judge, tell: operations.Tell) -> None:
     for check in wish.checks:
+        gates = checks.gates_of(wish.spec, check.endpoint)
         with store.database.read() as connection:
-            if checks.with_verdict(connection, check).verdict is not None:
+            if checks.with_verdict(connection, check, gates, operation.created_at).verdict is not None:
                 continue
-        tell(operations.note(store, number, f"checking {check.version} for {check.endpoint}"))
-        endpoint = wish.endpoints[check.endpoint]
-        report = checks.judge(store, store.registry(wish.identity), wish.spec, check, endpoint, decide)
+        tell(operations.note(store, operation.id, f"checking {check.version} for {check.endpoint}"))
+        limits = wish.endpoints[check.endpoint].limits
+        report = checks.judge(store, store.registry(wish.identity), gates, check, limits, decide)
         checks.keep(store, wish.identity, check, report)
-        tell(operations.note(store, number, f"{check.version} for {check.endpoint}: {report.verdict}"))
+        tell(operations.note(store, operation.id, f"{check.version} for {check.endpoint}: {report.verdict}"))
 
 
 def _conclude(store: Store, change: Change, number: int, wish: Wish) -> None:
@@ -130,8 +117,8 @@ def _questions(change: Change, wish: Wish) -> list[str]:
     """Why somebody must agree; raises Refused (`gate-failed`) where nobody can."""
     because = []
     for check in wish.checks:
-        verdict = checks.with_verdict(change.connection, check).verdict
-        reasons = checks.reasons(change.connection, check)
+        report = checks.find_report(change.connection, check)
+        verdict, reasons = report.verdict if report is not None else None, checks.reasons(change.connection, check)
         if verdict == "fail":
             raise Refused(
                 "gate-failed",

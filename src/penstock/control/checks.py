@@ -105,7 +105,7 @@ def with_places(spec: Spec, base: Path | None, home: Path) -> Spec:
     Without a base the spec came from another machine: it must not name what it likes of this one's files, some of
     which are run. Raises InvalidInput (`local-file`).
     """
-    return rename_files(spec, lambda name: _located(name, base, home / "gates"))
+    return rename_files(spec, lambda name: located(name, base, home))
 
 
 def rename_files(spec: Spec, rename: Callable[[str], str]) -> Spec:
@@ -147,34 +147,45 @@ def champion_of(endpoint: Endpoint | None) -> Arm | None:
     return max(endpoint.arms, key=lambda arm: arm.weight) if endpoint is not None else None
 
 
-def with_verdict(connection: Connection, check: Check) -> Check:
-    """The check with the verdict of its stored report, if there is one."""
+def with_verdict(connection: Connection, check: Check, gates: GatePlan, since: str) -> Check:
+    """The check with the verdict of its stored report, if there is one that counts.
+
+    One made before `since`, when the operation began, does not count where it was inconclusive (what was missing may be
+    there now) or held against recorded requests (there are others now).
+    """
     row = _find(connection, check)
-    return check if row is None else msgspec.structs.replace(check, verdict=row.verdict)
+    if row is None or (row.created_at < since and (row.verdict == "inconclusive" or gates.replay is not None)):
+        return check
+    return msgspec.structs.replace(check, verdict=row.verdict)
+
+
+def find_report(connection: Connection, check: Check) -> Report | None:
+    """The stored report of a check."""
+    row = _find(connection, check)
+    return msgspec.json.decode(row.report, type=Report) if row is not None else None
 
 
 def reasons(connection: Connection, check: Check) -> str:
     """What the stored report found that was no pass, in one line."""
-    row = _find(connection, check)
-    report = msgspec.json.decode(row.report, type=Report) if row is not None else None
+    report = find_report(connection, check)
     found = report.findings if report is not None else ()
     return "; ".join(f"{one.gate}: {one.summary}" for one in found if one.verdict != "pass")
 
 
-def judge(store: Store, registry: Registry, spec: Spec, check: Check, endpoint: Endpoint, decide: Judge) -> Report:
-    """Run the gates of one check and keep the report with the version."""
+def judge(store: Store, registry: Registry, gates: GatePlan, check: Check, limits: Limits, decide: Judge) -> Report:
+    """Run the gates of one check; raises what fetching bundles and files does."""
     cache = store.home / "bundles"
     candidate = registry.fetch(registry.resolve(check.version), cache)
     champion = registry.fetch(registry.resolve(check.champion), cache) if check.champion else None
-    with gate_files.fetched(store, gates_of(spec, check.endpoint)) as gates:
+    with gate_files.fetched(store, gates) as here:
         return decide(
             Case(
                 version=check.version,
                 candidate=candidate,
                 champion=champion,
                 endpoint=check.endpoint,
-                limits=endpoint.limits,
-                gates=gates,
+                limits=limits,
+                gates=here,
                 home=store.home,
             )
         )
@@ -245,11 +256,13 @@ def _find(connection: Connection, check: Check) -> Row[Any] | None:
     return connection.execute(query).one_or_none()
 
 
-def _located(name: str, base: Path | None, own: Path) -> str:
+def located(name: str, base: Path | None, home: Path) -> str:
+    """See `with_places`."""
     if gate_files.split_reference(name) is not None:
         return name
+    own = (home / "gates").resolve()
     path = ((base if base is not None else own) / name).resolve()
-    if base is None and not path.is_relative_to(own.resolve()):
+    if base is None and not path.is_relative_to(own):
         raise InvalidInput(
             "local-file", f"{name} is not in the folder of control's own checks", hint=f"put it into {own}"
         )

@@ -17,9 +17,11 @@ from penstock.control import (
     apply,
     approvals,
     backup,
+    checking,
     checks,
     deploy,
     gate_files,
+    going_on,
     idempotency,
     keys,
     nodes,
@@ -159,7 +161,7 @@ class Control:
 
     def continue_operation(self, number: int, *, tell: operations.Tell = operations.silent) -> Operation:
         """Go on with an operation until it ends or waits; may be repeated, after a crash and by several processes."""
-        return apply.go_on(self._store, number, self._judge, tell)
+        return going_on.go_on(self._store, number, self._judge, tell)
 
     def operation(self, number: int) -> Operation:
         """One operation; raises NotFound (`unknown-operation`)."""
@@ -189,6 +191,14 @@ class Control:
         """Run the gates of all that is served again, or its golden rows alone; the reports are kept."""
         allow(identity, "check")
         return again.judge_served(self._store, identity, self._judge, golden_alone=golden_alone)
+
+    def begin_check(self, wish: checking.CheckWish, *, identity: Identity) -> Operation:
+        """Note that a registered version shall be judged; `continue_operation` does it and keeps the report with it."""
+        return checking.begin(self._store, wish, identity)
+
+    def report(self, number: int) -> Report:
+        """What the gates of a check found, by its operation; raises NotFound (`unknown-operation`, `no-report`)."""
+        return checking.read_report(self._store, number)
 
     def keep_report(self, version: str, gates: GatePlan, report: Report, *, identity: Identity) -> str:
         """Store what gates found elsewhere with a registered version, and return its name.

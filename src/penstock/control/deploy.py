@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from penstock.control.apply import begin, go_on
+from penstock.control.apply import begin
 from penstock.control.checks import Judge
+from penstock.control.going_on import go_on
 from penstock.control.operations import Tell
 from penstock.control.records import Operation
 from penstock.control.routing import read_spec

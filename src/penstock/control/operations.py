@@ -27,7 +27,7 @@ def silent(operation: Operation) -> None:
     """Nobody listens."""
 
 
-def create(change: Change, kind: Literal["apply"], request: Any) -> int:
+def create(change: Change, kind: Literal["apply", "check"], request: Any) -> int:
     """A pending operation; returns its id."""
     number: int = change.connection.execute(select(func.coalesce(func.max(operations.c.id), 0) + 1)).scalar_one()
     change.connection.execute(

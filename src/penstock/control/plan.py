@@ -38,7 +38,10 @@ def plan_in(connection: Connection, store: Store, spec: Spec) -> tuple[Plan, Res
         spec_digest=digest_of_spec(spec),
         changes=changes,
         aliases=resolved.moves,
-        checks=tuple(checks.with_verdict(connection, check) for check in checks.needed(spec, changes)),
+        checks=tuple(
+            checks.with_verdict(connection, check, checks.gates_of(spec, check.endpoint), store.now)
+            for check in checks.needed(spec, changes)
+        ),
         settings=compare_settings(head.spec, spec),
         unprotected=tuple(sorted(protected.difference(spec.protected_aliases))),
         warnings=resolved.warnings,

@@ -40,7 +40,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: int
-    kind: Literal["apply"]
+    kind: Literal["apply", "check"]
     state: State
     progress: tuple[Step, ...]
     error: Failure | None
