@@ -1,15 +1,14 @@
-"""Route documents: what is accepted, what is refused and why, and the choice of an arm."""
+"""Route documents: what is accepted, what is refused and why."""
 
 import json
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from penstock.core.choice import Chooser
 from penstock.core.digest import canonical_json
 from penstock.core.errors import InvalidInput, NotFound
-from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, arm_of_version, choose_arm, read_routes
+from penstock.core.routes import Endpoint, arm_of_version, read_routes
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -51,8 +50,8 @@ def test_sticky_arms_rules_and_shadows_read_and_write_the_same():
     given = routes(arms, unit={"header": "x-user"}, seed="spring", rules=[rule(units=["u1"])], shadows=[shadow()])
     document = read_routes(json.dumps(given).encode())
     assert read_routes(canonical_json(document)) == document
-    endpoint = document.endpoints["churn"]
-    assert [choose_arm(endpoint, bucket) for bucket in (0, 499, 500, 1_499, 1_500, 9_999)] == [0, 0, 1, 1, 0, 0]
+    chooser = Chooser("churn", document.endpoints["churn"])
+    assert [chooser.owner(bucket) for bucket in (0, 499, 500, 1_499, 1_500, 9_999)] == [0, 0, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +85,14 @@ def test_sticky_arms_rules_and_shadows_read_and_write_the_same():
         (routes(rules=[rule(header="", values=[])]), "needs a header"),
         (routes(rules=[rule(units=["u1"])]), "has none"),
         (routes(rules=[rule(name="a\r\nb")]), "rule"),
+        (routes(rules=[rule(), rule()]), "one name"),
+        (routes(unit={"header": "x-user"}, rules=[rule(units=[""])]), "empty unit"),
+        (routes(rules=[rule(subjects=[""])]), "empty unit"),
+        (routes(rules=[rule(name=f"r{number}") for number in range(101)]), "more than 100 rules"),
+        (routes(rules=[rule(header="x region")]), "characters"),
+        (routes(unit={"header": "x-user\r\nx"}), "characters"),
+        (routes(unit={"cookie": "us=er"}), "characters"),
+        (routes(shadows=[shadow(name=f"s{number}") for number in range(9)]), "8 shadows"),
         (routes([]) | {"endpoints": {"churn": {"arms": []}}}, "at least one arm"),
         (routes(limits={"max_batch_rows": 0}), "greater than 0"),
         (routes(limits={"deadline_ms": -1}), "greater than 0"),
@@ -113,19 +120,6 @@ def test_a_bad_document_is_refused_and_says_why(document, says):
 
 def test_a_newer_document_is_called_newer_also_when_its_fields_are_unknown():
     assert refusal({**routes(), "format": 2, "new": True}).code == "newer-format"
-
-
-@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=6), st.integers(0, TOTAL_WEIGHT - 1))
-def test_every_bucket_has_one_arm_and_each_arm_its_share(parts, bucket):
-    weights = [*parts, 0]
-    weights[-1] = TOTAL_WEIGHT - sum(parts)
-    if weights[-1] < 0:
-        weights = [TOTAL_WEIGHT]
-    endpoint = Endpoint(
-        arms=tuple(Arm(name=f"a{i}", version="m/1", bundle="", uri="", weight=w) for i, w in enumerate(weights))
-    )
-    chosen = choose_arm(endpoint, bucket)
-    assert sum(weights[:chosen]) <= bucket < sum(weights[: chosen + 1])
 
 
 def test_a_version_is_found_by_number_or_whole():

@@ -8,7 +8,9 @@ from tests.docs.blocks import blocks_of, steps_of
 from tests.docs.pages import ROOT, SOURCE, page, run_blocks
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/guide/quickstart.md", "docs/guide/serve.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/guide/quickstart.md", "docs/guide/serve.md", "docs/guide/routing.md"]
+)
 def test_every_block_runs_and_prints_what_the_page_says(name, tmp_path):
     assert run_blocks(name, tmp_path), "a page without a promised output proves nothing"
 

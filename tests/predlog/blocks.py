@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from penstock.core.tensors import DTYPES
 from penstock.predlog.record import Block
 
-COLUMNS = ("time_us", "rows", "latency_us", "status")
+COLUMNS = ("time_us", "rows", "latency_us", "status", "units")
 TEXTS = ("ids", "codes", "reasons", "subjects")
 
 
@@ -22,6 +22,7 @@ def block(ids=("a", "b"), rows=(1, 2), inputs=None, outputs=None, **changed):
         "codes": [""] * count, "reasons": ["only-arm"] * count, "subjects": [""] * count,
         "inputs": {"x": np.arange(2 * total, dtype=np.float32).reshape(total, 2)} if inputs is None else inputs,
         "outputs": {"y": np.arange(total)} if outputs is None else outputs,
+        "units": np.arange(2**64 - count, 2**64, dtype=np.uint64),
     }  # fmt: skip
     return Block(**{**columns, **changed})
 
@@ -92,6 +93,7 @@ def blocks(draw):
         ids=column(_ids), rows=rows, codes=column(_text), reasons=column(_text), subjects=column(_text),
         time_us=np.array(column(long), np.int64), latency_us=np.array(column(long), np.int64),
         status=np.array(column(short), np.int16), inputs=draw(_fields(sum(rows))), outputs=draw(_fields(sum(rows))),
+        units=np.array(column(st.integers(1, 2**64 - 1)), np.uint64),
         policy=draw(st.dictionaries(_text, st.sampled_from(["keep", "drop", "hash"]), max_size=2)),
         endpoint=draw(_text), version=draw(_text),
     )  # fmt: skip

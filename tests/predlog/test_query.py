@@ -153,6 +153,32 @@ def test_a_segment_that_cannot_be_read_is_a_warning(tmp_path):
     assert "not-a-segment" in found.warnings[0]
 
 
+def test_units_keep_every_bit_and_nobody_is_null(tmp_path):
+    places = places_in(tmp_path)
+    units = np.array([0, 2**64 - 1, 7], np.uint64)
+    write_segment(places.segments[0], [block(3, units=units), block(2, start=3)])
+    asked = "SELECT unit, typeof(unit) FROM predictions ORDER BY time"
+    for _ in range(2):
+        assert ask(places, asked) == [(unit, "UBIGINT") for unit in (None, 2**64 - 1, 7, None, None)]
+        compact_all(places)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_files_from_before_there_were_units_have_none(tmp_path, others):
+    places = places_in(tmp_path)
+    write_segment(places.segments[0], [block(2)])
+    compact_all(places)
+    (part,) = (tmp_path / "table").rglob("*.parquet")
+    old = part.with_name(part.name.rpartition("-")[0] + "-00000000.parquet")
+    with duckdb.connect() as engine:
+        engine.execute(
+            f"COPY (SELECT * EXCLUDE unit FROM read_parquet('{part}', hive_partitioning = false)) TO '{old}'"
+        )
+    part.unlink()
+    write_segment(places.segments[0], [block(1, start=2, units=np.array([7], np.uint64))] * others, sequence=1)
+    assert ask(places, "SELECT unit FROM predictions ORDER BY time") == [(None,), (None,)] + [(7,)] * others
+
+
 def test_an_empty_log_has_its_columns(tmp_path):
     places = places_in(tmp_path)
     assert ask(places, "SELECT request_id, time, latency_us, endpoint FROM joined") == []

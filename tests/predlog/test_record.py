@@ -86,6 +86,8 @@ def test_a_newer_format_is_refused_by_name():
         ({}, {"latency_us": np.ones((2, 1), np.int64)}),
         ({}, {"id": np.frombuffer(b"a\nb\nc", np.uint8)}),
         ({}, {"id": np.frombuffer(b"\xff\n\xff", np.uint8)}),
+        ({}, {"unit": np.array([1], np.uint64)}),
+        ({}, {"unit": np.array([1, 2])}),
         ({}, {"index/inputs/x": np.array([0, 1, 9], np.uint8)}),
         ({}, {"index/reason": np.array([0, 9], np.uint8)}),
         ({}, {"outputs/y": np.int64(3) * np.ones((), np.int64)}),
@@ -114,6 +116,14 @@ def test_a_block_with_other_bytes_is_read_or_refused(data):
     except InvalidInput:
         return
     assert len(read.ids) == len(read.time_us) == len(read.rows)
+
+
+def test_units_take_room_only_where_there_are_any():
+    for units in (None, np.zeros(2, np.uint64)):
+        frame = encode_block(block(units=units))
+        assert "unit" not in decode_frame(frame)[0]
+        assert decode_block(frame).units is None
+    assert decode_block(encode_block(block(units=np.array([0, 7], np.uint64)))).units.tolist() == [0, 7]
 
 
 def test_meta_says_what_the_page_says():

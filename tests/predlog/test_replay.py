@@ -43,6 +43,11 @@ def test_the_same_version_answers_the_same(places):
     assert (found.rows, found.changed, found.largest_shift, found.skipped, found.flips) == (20, 0, 0.0, {}, ())
 
 
+def test_what_a_shadow_answered_is_not_replayed(places):
+    write_segment(places.segments[0], [block(3, prefix="s", reasons=["shadow"] * 3)], sequence=1)
+    assert replay(places, "churn", SIGNATURE, answers).rows == 20
+
+
 @pytest.mark.parametrize("batch_rows", [1, 7, 64])
 def test_changed_labels_and_moved_scores_are_told_row_by_row(places, batch_rows):
     found = replay(places, "churn", SIGNATURE, lambda inputs: answers(inputs, 0.25, (3, 4)), batch_rows=batch_rows)

@@ -43,9 +43,9 @@ class Log:
     def stream(self, signature=PLAIN, **rules):
         return self.recorder.stream("churn", ARM, signature, Recording(**rules))
 
-    def add(self, stream, inputs, outputs, rows=1, status=200, *, code="", request_id=None, size=100):
+    def add(self, stream, inputs, outputs, rows=1, status=200, *, code="", request_id=None, size=100, unit=7):
         stream.add(
-            request_id or f"id-{next(self._ids)}", monotonic(), 0.001, status, code, "only-arm", "ann", rows,
+            request_id or f"id-{next(self._ids)}", monotonic(), 0.001, status, code, "only-arm", "ann", unit, rows,
             Call(inputs, rows), outputs, size,
         )  # fmt: skip
 
@@ -78,7 +78,7 @@ def y(*values):
 def test_calls_become_columns(log):
     stream = log.stream()
     log.add(stream, x([1, 2]), y(10))
-    log.add(stream, x([3, 4], [5, 6]), y(20, 30), rows=2)
+    log.add(stream, x([3, 4], [5, 6]), y(20, 30), rows=2, unit=0)
     (block,) = log.blocks()
     assert (block.endpoint, block.arm, block.version, block.bundle) == ("churn", "main", "churn/7", ARM.bundle)
     assert block.ids == ["id-0", "id-1"]
@@ -88,6 +88,7 @@ def test_calls_become_columns(log):
     assert block.status.tolist() == [200, 200]
     assert (block.reasons, block.subjects, block.codes) == (["only-arm"] * 2, ["ann"] * 2, ["", ""])
     assert block.latency_us.tolist() == [1000, 1000]
+    assert block.units.tolist() == [7, 0]
     assert block.policy == {}
     # The wall clock stands still here, the calls came moments ago.
     assert all(1_699_999_000 * 10**6 < moment <= 1_700_000_000 * 10**6 for moment in block.time_us.tolist())

@@ -18,7 +18,8 @@ Ranges = tuple[tuple[int, int], ...]
 def bucket_of(seed: str, unit: str) -> tuple[int, int]:
     """The digest of a unit (64 bits, never 0) and its bucket, 0 to 9 999.
 
-    BLAKE2b (RFC 7693) with 8 bytes, keyed by the seed, big-endian. 2^64 is no multiple of 10 000: the first 1 616
+    BLAKE2b (RFC 7693) with 8 bytes, keyed by the seed (by its BLAKE2b-512 where it has more than 64 bytes, which no key
+    may have), big-endian. 2^64 is no multiple of 10 000: the first 1 616
     buckets are likelier by a part in 10^15.
 
     Example:
@@ -27,7 +28,10 @@ def bucket_of(seed: str, unit: str) -> tuple[int, int]:
         >>> bucket_of("churn", "customer-17")[1] == bucket_of("price", "customer-17")[1]
         False
     """
-    digest = int.from_bytes(blake2b(unit.encode(), digest_size=8, key=seed.encode()).digest(), "big") or 1
+    key = seed.encode()
+    if len(key) > MOST_SEED_BYTES:
+        key = blake2b(key).digest()
+    digest = int.from_bytes(blake2b(unit.encode(), digest_size=8, key=key).digest(), "big") or 1
     return digest, digest % TOTAL_BUCKETS
 
 

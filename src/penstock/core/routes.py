@@ -1,4 +1,4 @@
-"""The route document: the whole desired state of a node's endpoints, and the pure choice of an arm.
+"""The route document: the whole desired state of a node's endpoints.
 
 `docs/formats/routes.md` specifies it. A node that meets a field or format it does not know keeps its last good
 document: half a document obeyed is worse than yesterday's obeyed whole.
@@ -7,8 +7,7 @@ document: half a document obeyed is worse than yesterday's obeyed whole.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -22,7 +21,12 @@ from penstock.core.names import check_name
 FORMAT = 1
 TOTAL_WEIGHT = 10_000
 MOST_BATCH_ROWS = 65_536
+# Each call may be held against all of an endpoint's rules.
+MOST_RULES = 100
+MOST_SHADOWS = 8
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# What may name a header or a cookie (RFC 9110, "token"): another name would never be found, and nobody would notice.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -233,20 +237,43 @@ def _check_key(key_id: str, entry: KeyEntry) -> None:
 
 def _routing_problem(endpoint: Endpoint) -> str:
     """What is wrong with how the traffic is divided; "" if nothing is."""
-    if any(arm.buckets for arm in endpoint.arms):
-        owned = [bucket for arm in endpoint.arms for low, high in arm.buckets for bucket in (low, high)]
-        if not all(0 <= bucket <= TOTAL_WEIGHT for bucket in owned):
-            return "a bucket is not between 0 and 10000"
-        if any(sum(high - low for low, high in arm.buckets) != arm.weight for arm in endpoint.arms):
-            return "an arm's buckets are not as many as its weight"
-        ranges = sorted(pair for arm in endpoint.arms for pair in arm.buckets)
-        if any(low >= high for low, high in ranges) or any(b[0] != a[1] for a, b in pairwise(ranges)):
-            return "the arms' buckets are not each of the 10000 once"
+    if len(endpoint.rules) > MOST_RULES or len(endpoint.shadows) > MOST_SHADOWS:
+        return f"there are more than {MOST_RULES} rules or {MOST_SHADOWS} shadows"
+    if any(not 0 < one.sample <= TOTAL_WEIGHT or one.max_pending_calls < 1 or not 0 < one.budget <= 1
+           for one in endpoint.shadows):  # fmt: skip
+        return "a shadow's sample (ten-thousandths), max_pending_calls or budget is out of range"
+    return _buckets_problem(endpoint) or _unit_problem(endpoint) or _rules_problem(endpoint)
+
+
+def _buckets_problem(endpoint: Endpoint) -> str:
+    if not any(arm.buckets for arm in endpoint.arms):
+        return ""
+    owned = [bucket for arm in endpoint.arms for low, high in arm.buckets for bucket in (low, high)]
+    if not all(0 <= bucket <= TOTAL_WEIGHT for bucket in owned):
+        return "a bucket is not between 0 and 10000"
+    if any(sum(high - low for low, high in arm.buckets) != arm.weight for arm in endpoint.arms):
+        return "an arm's buckets are not as many as its weight"
+    ranges = sorted(pair for arm in endpoint.arms for pair in arm.buckets)
+    if any(low >= high for low, high in ranges) or any(b[0] != a[1] for a, b in pairwise(ranges)):
+        return "the arms' buckets are not each of the 10000 once"
+    return ""
+
+
+def _unit_problem(endpoint: Endpoint) -> str:
     if len(endpoint.seed.encode()) > MOST_SEED_BYTES:
         return f"the seed has more than {MOST_SEED_BYTES} bytes"
     unit = endpoint.unit
     if unit is not None and [bool(unit.header), bool(unit.cookie), bool(unit.field)].count(True) != 1:
         return "the unit is one of header, cookie and field"
+    named = [rule.header for rule in endpoint.rules] + ([unit.header, unit.cookie] if unit is not None else [])
+    if not all(_TOKEN.fullmatch(name) for name in named if name):
+        return "a name of a header or cookie has other characters than they may have"
+    return ""
+
+
+def _rules_problem(endpoint: Endpoint) -> str:
+    if len({rule.name for rule in endpoint.rules}) != len(endpoint.rules):
+        return "two rules have one name"
     arms = {arm.name for arm in endpoint.arms}
     for rule in endpoint.rules:
         check_name(rule.name, "rule")
@@ -254,11 +281,11 @@ def _routing_problem(endpoint: Endpoint) -> str:
             return f"rule {rule.name!r} names {rule.arm[:80]!r}, which is no arm"
         if bool(rule.header) != bool(rule.values) or not (rule.values or rule.units or rule.subjects):
             return f"rule {rule.name!r} needs a header with values, units or subjects"
-        if rule.units and unit is None:
+        # Nobody has no name: "" would take everybody who says none.
+        if "" in rule.units or "" in rule.subjects:
+            return f"rule {rule.name!r} names an empty unit or subject"
+        if rule.units and endpoint.unit is None:
             return f"rule {rule.name!r} names units, and the endpoint has none"
-    if any(not 0 < one.sample <= TOTAL_WEIGHT or one.max_pending_calls < 1 or not 0 < one.budget <= 1
-           for one in endpoint.shadows):  # fmt: skip
-        return "a shadow's sample (ten-thousandths), max_pending_calls or budget is out of range"
     return ""
 
 
@@ -272,21 +299,6 @@ def _check_arm(endpoint: str, arm: Arm | Shadow) -> None:
     model, slash, number = arm.version.partition("/")
     for part in (model, number) if slash else (model,):
         check_name(part, f"endpoint {endpoint!r}: part of the version")
-
-
-def choose_arm(endpoint: Endpoint, bucket: int) -> int:
-    """The index of the arm that owns `bucket` (0 to 9 999).
-
-    Example:
-        >>> pairs = (("a", 9_000), ("b", 1_000))
-        >>> arms = tuple(Arm(name=name, version="m/1", bundle="", uri="", weight=weight) for name, weight in pairs)
-        >>> [choose_arm(Endpoint(arms=arms), bucket) for bucket in (0, 8_999, 9_000, 9_999)]
-        [0, 0, 1, 1]
-    """
-    for index, arm in enumerate(endpoint.arms):
-        if any(low <= bucket < high for low, high in arm.buckets):
-            return index
-    return bisect_right(list(accumulate(arm.weight for arm in endpoint.arms)), bucket)
 
 
 def arm_of_version(endpoint: Endpoint, version: str) -> int:

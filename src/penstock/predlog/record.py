@@ -28,7 +28,8 @@ class Block(msgspec.Struct, kw_only=True, eq=False):
 
     `time_us` is when the request was whole, microseconds since 1970, UTC (INT64); `ids` the request ids; `rows` the
     rows of each call (INT32); `latency_us` from the request to its answer (INT64); `status` the HTTP status (INT16).
-    `codes` are error codes, `reasons` why that arm answered, `subjects` who called; each may be "".
+    `codes` are error codes, `reasons` why that arm answered, `subjects` who called; each may be "". `units` are digests
+    of whom the answer sticks to (UINT64), 0 for nobody; None stands for nobody in all of them.
     `inputs` and `outputs` by name, first axis `rows.sum()`: record i owns the `rows[i]` elements after those of the
     records before it. Both are empty in a block of failed calls. `policy` names the fields (`inputs/NAME`,
     `outputs/NAME`) that are not as they were: dropped ones are missing, hashed ones are text.
@@ -49,6 +50,7 @@ class Block(msgspec.Struct, kw_only=True, eq=False):
     inputs: Tensors
     outputs: Tensors
     policy: dict[str, Policy] = {}
+    units: npt.NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,6 +89,8 @@ def encode_block(block: Block) -> bytes:
         "status": block.status,
         "id": np.frombuffer(lines.encode(), np.uint8),
     }
+    if block.units is not None and block.units.any():
+        tensors["unit"] = block.units
     words: dict[str, list[str]] = {}
     for name, texts in (("code", block.codes), ("reason", block.reasons), ("subject", block.subjects)):
         words[name], index = _coded(texts)
@@ -123,6 +127,7 @@ def decode_block(data: bytes | memoryview) -> Block:
             reasons=_texts("reason", meta, tensors, len(ids)),
             subjects=_texts("subject", meta, tensors, len(ids)),
             inputs=_fields("inputs/", tensors), outputs=_fields("outputs/", tensors),
+            units=_integers(tensors["unit"], np.uint64) if "unit" in tensors else None,
         )  # fmt: skip
         _check_lengths(block)
     except (KeyError, IndexError, ValueError, TypeError, msgspec.ValidationError) as error:
@@ -180,7 +185,7 @@ def _check_lengths(block: Block) -> None:
     """A block whose columns have different lengths would give one caller's row to another's id."""
     count = len(block.ids)
     columns = (block.time_us, block.rows, block.latency_us, block.status, block.codes, block.reasons, block.subjects)
-    if any(len(column) != count for column in columns):
+    if any(len(column) != count for column in columns) or (block.units is not None and len(block.units) != count):
         raise ValueError("columns of different lengths")
     if block.rows.min() < 0:
         raise ValueError("a record with less than no rows")

@@ -117,7 +117,10 @@ def replay(
 def _recorded(places: LogPlaces, selection: Selection, sample: int) -> tuple[list[_Recorded], tuple[str, ...]]:
     with open_views(places, selection) as views, engine_errors("reading what was recorded"):
         found = views.engine.execute(
-            "SELECT * FROM predictions WHERE status < 400 ORDER BY md5(request_id), time, row LIMIT ?", [sample]
+            # What a shadow answered nobody was told.
+            "SELECT * FROM predictions WHERE status < 400 AND reason <> 'shadow'"
+            " ORDER BY md5(request_id), time, row LIMIT ?",
+            [sample],
         )
         names = [str(column[0]) for column in found.description]
         rows = found.fetchall()

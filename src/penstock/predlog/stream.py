@@ -97,18 +97,20 @@ class Stream:
 
     def add(
         self, request_id: str, arrived: float, seconds: float, status: int, code: str, reason: str, subject: str,
-        rows: int, call: Call | None, outputs: Tensors | None, size: int,
+        unit: int, rows: int, call: Call | None, outputs: Tensors | None, size: int,
     ) -> None:  # fmt: skip
-        """Record one call; only with status 200 its fields. `size` is the bytes of both bodies."""
+        """Record one call; only with status 200 its fields. `size`: bytes of both bodies, `unit`: a digest or 0."""
         below = self._below
         if below is not None and not sampled(request_id, below):
             return
         if status != 200 or call is None or outputs is None:
             records = self._failed
-            records.append((request_id, arrived, seconds, status, code, reason, subject, rows, {}, {}))
+            records.append((request_id, arrived, seconds, status, code, reason, subject, unit, rows, {}, {}))
         else:
             records = self._answered
-            records.append((request_id, arrived, seconds, status, code, reason, subject, rows, call.inputs, outputs))
+            records.append(
+                (request_id, arrived, seconds, status, code, reason, subject, unit, rows, call.inputs, outputs)
+            )
         self._size += size
         if len(records) >= _MOST_RECORDS or self._size >= _MOST_BYTES:
             self.flush()
@@ -144,7 +146,9 @@ class Stream:
             self._sink.lost(self._endpoint, len(records), error)
 
     def _encode(self, records: list[_Record], fields: _Fields) -> None:
-        ids, arrived, seconds, status, codes, reasons, subjects, rows, inputs, outputs = zip(*records, strict=True)
+        ids, arrived, seconds, status, codes, reasons, subjects, units, rows, inputs, outputs = zip(
+            *records, strict=True
+        )
         offset_s = self._sink.wall_offset_s()
         arm = self._arm
         joined_inputs, joined_outputs = fields(inputs, outputs)
@@ -154,7 +158,7 @@ class Stream:
             time_us=((np.array(arrived) + offset_s) * 1e6).astype(np.int64),
             latency_us=(np.array(seconds) * 1e6).astype(np.int64),
             rows=np.array(rows, np.int32), status=np.array(status, np.int16),
-            inputs=joined_inputs, outputs=joined_outputs,
+            inputs=joined_inputs, outputs=joined_outputs, units=np.array(units, np.uint64) if any(units) else None,
         )  # fmt: skip
         self._sink.put(encode_block(block), len(records))
 
@@ -173,7 +177,7 @@ class Stream:
         return columns
 
 
-_Record = tuple[str, float, float, int, str, str, str, int, Tensors, Tensors]
+_Record = tuple[str, float, float, int, str, str, str, int, int, Tensors, Tensors]
 _Fields = Callable[[Sequence[Tensors], Sequence[Tensors]], tuple[Tensors, Tensors]]
 
 

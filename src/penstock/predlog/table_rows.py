@@ -45,6 +45,7 @@ RECORD_COLUMNS = {
     "code": "VARCHAR",
     "reason": "VARCHAR",
     "subject": "VARCHAR",
+    "unit": "UBIGINT",
     "policy": "VARCHAR",
 }
 """The columns that every file has, before those of inputs and outputs."""
@@ -132,9 +133,17 @@ def _record_columns(block: Block, of_record: Array, row: Array) -> dict[str, Col
         "code": _objects(block.codes)[of_record],
         "reason": _objects(block.reasons)[of_record],
         "subject": _objects(block.subjects)[of_record],
+        "unit": _units(block)[of_record],
         "policy": _same(policy, len(row)),
     }
     return {name: Column(kind, values[name]) for name, kind in RECORD_COLUMNS.items()}
+
+
+def _units(block: Block) -> Array:
+    """The units as integers, None for nobody."""
+    if block.units is None:
+        return _same(None, len(block))
+    return _objects([unit or None for unit in block.units.tolist()])
 
 
 def _field_column(array: Array) -> Column:

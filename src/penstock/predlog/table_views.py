@@ -188,11 +188,17 @@ def _predictions_sql(engine: DuckDBPyConnection, files: Sequence[Path], selectio
     kinds = common_kinds(schemas)
     options = "hive_partitioning = true, hive_types = {endpoint: VARCHAR, date: DATE}"
     selects = [
-        f"SELECT endpoint, {cast_columns(schema, kinds)} FROM read_parquet([{_listed(paths)}], {options})"  # noqa: S608
-        f" WHERE {' AND '.join(conditions)}"
+        f"SELECT endpoint, {cast_columns(schema, kinds)}{_absent(schema)}"  # noqa: S608 - literals are quoted
+        f" FROM read_parquet([{_listed(paths)}], {options}) WHERE {' AND '.join(conditions)}"
         for schema, paths in zip(schemas, alike.values(), strict=True)
     ]
     return " UNION ALL BY NAME ".join(selects)
+
+
+def _absent(schema: Schema) -> str:
+    """The columns that files did not have when these were written, empty."""
+    there = {name for name, _ in schema}
+    return "".join(f", NULL::{kind} AS {name}" for name, kind in RECORD_COLUMNS.items() if name not in there)
 
 
 def _schema(engine: DuckDBPyConnection, path: Path) -> Schema:

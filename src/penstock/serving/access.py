@@ -30,7 +30,10 @@ _NOBODY = KeyEntry(digest="sha256:" + 64 * "0", subject="")
 
 
 class Caller(msgspec.Struct, frozen=True, gc=False):
-    """One key's holder. `bucket` is the index of its rate; `logged` is its part of a line of the access log."""
+    """One key's holder. `bucket` is the index of its rate; `logged` is its part of a line of the access log.
+
+    With `overrides` it may choose the arm.
+    """
 
     subject: str
     endpoints: frozenset[str] | None
@@ -38,6 +41,7 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
     rate: Rate | None
     bucket: int
     logged: str
+    overrides: bool = False
 
     def may_call(self, endpoint: str) -> bool:
         """Whether the key is for this endpoint."""
@@ -65,6 +69,7 @@ class AccessTable:
                 None if entry.rate_per_s is None else rate_of(entry.rate_per_s),
                 buckets.index.get(key_id, 0),
                 logged(entry.subject),
+                entry.overrides,
             )
             for key_id, entry in access.keys.items()
         }

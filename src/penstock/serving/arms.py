@@ -6,22 +6,26 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
-from itertools import accumulate
 
 from penstock.bundle.bundle import Bundle
 from penstock.core.calls import Call
-from penstock.core.errors import Overloaded, Unavailable
-from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, arm_of_version, choose_arm
+from penstock.core.choice import Asked, Chooser
+from penstock.core.errors import Forbidden, Overloaded, Unavailable
+from penstock.core.routes import Arm, Endpoint
 from penstock.core.tensors import Tensors
 from penstock.predlog.stream import Stream
 from penstock.protocols.oip.infer import InferCodec
 from penstock.protocols.rows import RowsCodec
+from penstock.protocols.unit import unit_reader
 from penstock.runtime.batcher import Batcher, Pending
+from penstock.serving.access import Caller
 from penstock.serving.board import CACHE_HITS, CACHE_MISSES, Board, Labels
 from penstock.serving.cache import AnswerCache, cache_key
-from penstock.serving.http.message import JSON
+from penstock.serving.http.message import JSON, Request
 
 Codec = InferCodec | RowsCodec
+Chosen = tuple["ServedArm", str, int, int]
+_OVERRIDE = b"penstock-arm"
 
 # An estimate that is a little too low, with a queue filled up to the deadline, makes everybody in it late.
 _MARGIN = 1.1
@@ -52,15 +56,17 @@ class ServedArm:
         self.rows = RowsCodec(endpoint, version, self.signature, text_only=text_only)
         self._board = board
         self._idle: asyncio.Event | None = None
-        self._heads = {
-            reason: JSON
-            + f"penstock-version: {arm.version}\r\npenstock-arm: {arm.name}\r\npenstock-reason: {reason}\r\n".encode()
-            for reason in ("only-arm", "weight", "version")
-        }
+        # By reason; made when one is first given, because the names of rules may be new in the next routes.
+        self._heads: dict[str, bytes] = {}
 
-    def head(self, reason: str) -> bytes:
-        """The reply headers that tell which version answered, and why that one."""
-        return self._heads[reason]
+    def head(self, reason: str, bucket: int) -> bytes:
+        """The reply headers that tell which version answered, and why that one; `bucket` is -1 if none decided."""
+        head = self._heads.get(reason)
+        if head is None:
+            arm = self.arm
+            said = f"penstock-version: {arm.version}\r\npenstock-arm: {arm.name}\r\npenstock-reason: {reason}\r\n"
+            self._heads[reason] = head = JSON + said.encode()
+        return head if bucket < 0 else head + b"penstock-bucket: %d\r\n" % bucket
 
     def outputs(self, call: Call, deadline: float) -> Awaitable[Tensors]:
         """Cache, batch, runtime: await it for the outputs of one call."""
@@ -109,16 +115,29 @@ class ServedEndpoint:
         self.arms = arms
         self.deadline_s = route.limits.deadline_ms / 1e3
         self.max_wait_s = route.limits.max_wait_ms / 1e3
-        self._only = arms[0] if len(arms) == 1 else None
-        self._ends = list(accumulate(arm.arm.weight for arm in arms))
+        self._chooser = Chooser(name, route)
+        self._read_unit = unit_reader(route.unit) if route.unit is not None else None
+        # Nearly every endpoint: one arm, and nothing else that could decide.
+        plain = len(arms) == 1 and route.unit is None and not route.rules
+        self._only: Chosen | None = (arms[0], "only-arm", 0, -1) if plain else None
 
-    def choose(self, version: str | None, draw: Callable[[], float]) -> tuple[ServedArm, str]:
-        """The arm for a call and the reason: a pinned version, the only arm, or a weighted draw (0 <= draw() < 1)."""
-        if version is not None:
-            return self.arms[arm_of_version(self.route, version)], "version"
-        if self._only is not None:
-            return self._only, "only-arm"
-        return self.arms[choose_arm(self.route, int(draw() * TOTAL_WEIGHT))], "weight"
+    def choose(
+        self, request: Request, version: str | None, as_rows: bool, caller: Caller | None, draw: Callable[[], float]
+    ) -> Chosen:
+        """The arm for a call, the reason, the unit's digest, and its bucket where that decided, else -1; see `Chooser`.
+
+        Raises NotFound (`unknown-version`, `unknown-arm`), Forbidden (`override-forbidden`).
+        """
+        headers = request.headers
+        wanted = headers.get(_OVERRIDE)
+        if self._only is not None and version is None and wanted is None:
+            return self._only
+        if wanted is not None and caller is not None and not caller.overrides:
+            raise Forbidden("override-forbidden", "the key may not choose the arm", hint="leave penstock-arm out")
+        unit = "" if self._read_unit is None else self._read_unit(headers, request.body, as_rows)
+        asked = Asked(version, wanted, headers, unit, "" if caller is None else caller.subject)
+        choice = self._chooser.choose(asked, draw)
+        return self.arms[choice.index], choice.reason, choice.digest, choice.bucket
 
 
 def admit(arm: ServedArm, endpoint: ServedEndpoint, deadline: float, now: float) -> None:

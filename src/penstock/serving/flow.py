@@ -45,14 +45,14 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
     caller: Caller | None = None
     call: Call | None = None
     outputs: Tensors | None = None
-    rows, code = 0, ""
+    rows, code, reason, unit = 0, "", "", 0
     try:
         endpoint = target.endpoint
         if node.access is not None:
             caller = node.access.admit(request.headers, endpoint.name, request.arrived, request.peer)
         timeout = request.headers.get(b"penstock-timeout-ms")
         deadline = request.arrived + (endpoint.deadline_s if timeout is None else _timeout_s(timeout, endpoint))
-        arm, reason = endpoint.choose(target.version, node.draw)
+        arm, reason, unit, bucket = endpoint.choose(request, target.version, target.as_rows, caller, node.draw)
         arm.in_flight += 1
         admit(arm, endpoint, deadline, request.arrived)
         encoding = request.headers.get(b"content-encoding")
@@ -66,7 +66,7 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
             call.id = request_id
         outputs = await arm.outputs(call, deadline)
         body, json_length = codec.encode(call, outputs)
-        status, head = 200, arm.head(reason)
+        status, head = 200, arm.head(reason, bucket)
         if json_length:
             head = _binary_head(head, json_length)
     except PenstockError as error:
@@ -85,7 +85,7 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
             subject = "" if caller is None else caller.subject
             size = len(request.body) + len(body)
             arm.records.add(
-                request_id, request.arrived, seconds, status, code, reason, subject, rows, call, outputs, size
+                request_id, request.arrived, seconds, status, code, reason, subject, unit, rows, call, outputs, size
             )
         arm.release()
     node.board.cells[ANSWERED] += 1
