@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from verification.checks import bench, convergence, join, lint, loads, overload, pythons, size, suites, swap
+from verification.checks import (
+    bench,
+    convergence,
+    experiments,
+    join,
+    lint,
+    loads,
+    overload,
+    pythons,
+    size,
+    suites,
+    swap,
+)
 from verification.finding import Check
 
 CHECKS: tuple[Check, ...] = (
     lint.CHECK, size.CHECK, *suites.CHECKS, loads.CHECK, overload.CHECK, swap.CHECK, join.CHECK,
-    convergence.CHECK, pythons.CHECK, bench.CHECK,
+    convergence.CHECK, experiments.CHECK, pythons.CHECK, bench.CHECK,
 )  # fmt: skip

@@ -10,7 +10,22 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import apply, backup, bundles, check, doctor, keys, log, logs, registry, replay, serve, status, up
+from penstock.cli import (
+    apply,
+    backup,
+    bundles,
+    check,
+    doctor,
+    experiment,
+    keys,
+    log,
+    logs,
+    registry,
+    replay,
+    serve,
+    status,
+    up,
+)
 from penstock.core.errors import PenstockError
 from penstock.core.version import __version__
 
@@ -24,7 +39,22 @@ def build_app() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(program)
-    for part in (bundles, check, registry, serve, log, replay, up, logs, doctor, apply, status, keys, backup):
+    for part in (
+        bundles,
+        check,
+        registry,
+        serve,
+        log,
+        replay,
+        up,
+        logs,
+        doctor,
+        apply,
+        status,
+        keys,
+        backup,
+        experiment,
+    ):
         part.add_commands(app)
     return app
 
