@@ -1,1 +1,1 @@
-"""Verdicts on a new version: what is measured, what was seen, what follows. Nothing here acts."""
+"""From one version to another, step by step, each step judged: plan, judge, decide. Nothing here acts."""

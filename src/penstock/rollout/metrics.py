@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from penstock.core.errors import InvalidInput
+
 Kind = Literal["errors", "saturation", "latency", "cost", "shift", "disagreement", "match", "rate", "mean"]
 Form = Literal["share", "mean", "quantile", "distance", "agreement"]
 
@@ -24,6 +26,7 @@ FORMS: Mapping[Kind, Form] = {
     "disagreement": "agreement",
 }
 _OUTCOMES = frozenset({"match", "rate", "mean"})
+_PAIRED = frozenset({"disagreement"})
 _MARGINS: Mapping[Kind, float] = {"errors": 0.01, "saturation": 0.01, "latency": 0.25, "cost": 0.25, "shift": 0.1}
 
 
@@ -81,3 +84,42 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     def relative(self) -> bool:
         """Whether the margin is a fraction of the old version's value."""
         return self.kind in ("latency", "cost")
+
+
+_SERVICE = {
+    "errors": Metric(kind="errors"),
+    "saturation": Metric(kind="saturation"),
+    "latency-p99": Metric(kind="latency"),
+}
+DEFAULT_METRICS: Mapping[bool, dict[str, Metric]] = {
+    False: _SERVICE,
+    True: {"errors": Metric(kind="errors"), "disagreement": Metric(kind="disagreement", margin=0.05)},
+}
+"""What is judged where nothing is said, by whether the new version is a shadow."""
+
+
+def check_metric(metric: Metric, path: str, *, shadowing: bool) -> None:
+    """Raise InvalidInput (`invalid-rollout`) for the first thing that cannot be meant."""
+    kind = metric.kind
+    if (kind in _OUTCOMES) != bool(metric.outcome):
+        raise _invalid(
+            path, f"{kind} {'needs the name of an' if kind in _OUTCOMES else 'has no'} outcome", "outcome: label"
+        )
+    if kind in _PAIRED and not shadowing:
+        raise _invalid(path, f"{kind} compares answers to the same call: only shadows have them", "strategy: shadow")
+    if shadowing and kind in ("saturation", "latency"):
+        raise _invalid(path, f"a shadow has no {kind} that a caller would see")
+    if metric.margin is None and metric.guards and kind not in _MARGINS:
+        raise _invalid(path, f"a guardrail of {kind} needs a margin", "margin: how much worse it may be")
+    if metric.bounds is not None and (kind != "mean" or not metric.bounds[0] < metric.bounds[1]):
+        raise _invalid(path, "bounds are [low, high] of a mean")
+    if metric.covariate and (kind != "mean" or metric.bounds is not None):
+        raise _invalid(path, "a covariate is for a mean without bounds")
+    if metric.better is not None and kind not in _OUTCOMES:
+        raise _invalid(path, f"{kind} is better when it is lower")
+    if metric.goal and kind in ("shift", "disagreement"):
+        raise _invalid(path, f"{kind} is no goal: another answer is neither better nor worse")
+
+
+def _invalid(path: str, message: str, hint: str = "") -> InvalidInput:
+    return InvalidInput("invalid-rollout", f"{path}: {message}", hint=hint)
