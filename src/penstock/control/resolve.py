@@ -114,6 +114,9 @@ def _endpoint(name: str, about: EndpointSpec, known: Mapping[str, KnownModel]) -
         )
     return Endpoint(
         arms=tuple(arms),
+        unit=about.unit,
+        seed=about.seed,
+        rules=about.rules,
         limits=about.limits,
         isolation=about.isolation,
         cache=about.cache,

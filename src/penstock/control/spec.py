@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from penstock.core.routes import Cache, Limits, Recording
+from penstock.core.routes import Cache, Limits, Recording, Rule, Unit
 from penstock.gates.plan import GatePlan
 
 VERSION = 1
@@ -36,6 +36,9 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     model: str = ""
     arms: tuple[ArmSpec, ...] = ()
+    unit: Unit | None = None
+    seed: str = ""
+    rules: tuple[Rule, ...] = ()
     limits: Limits = Limits()
     isolation: Literal["auto", "inline", "process"] = "auto"
     cache: Cache | None = None
