@@ -1,11 +1,14 @@
 """Schedules: the minutes that cron fields name, each once, whatever the clock does."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import func, select, update
 from tests.control.conftest import ANA
 from tests.predlog.logged import BEGIN_S, block, write_segment
 from tests.serving.bundles import summing
@@ -15,10 +18,10 @@ from penstock.api.leases import Leases
 from penstock.api.schedules import Schedules, is_due
 from penstock.control.control import Control as ControlHere
 from penstock.control.reading import read_spec
+from penstock.control.schema import leases as leases_table
 from penstock.control.spec import Schedule, Spec
 from penstock.core.clock import wall
 from penstock.predlog.table_views import open_places
-from penstock.registry.migrate import migrate
 from penstock.storage.database import open_database
 from penstock.storage.folder import Folder
 
@@ -76,28 +79,105 @@ def test_every_minute_is_due_once(steps, runs):
     assert len(done) == runs
 
 
-def test_of_several_controls_one_runs_each_minute(database_url):
-    # Given two controls on one database, and a third that starts later
-    database = open_database(database_url)
-    migrate(database)
-    now, done = [MONDAY.timestamp()], []
+class Machine:
+    """A control with a database connection of its own, whose clock a test moves."""
 
-    def another(name):
-        leases = Leases(database, name, lambda: now[0])
-        return Schedules(Control(), {"compact-log": lambda: done.append(name)}, leases.claim, say, lambda: now[0])
+    def __init__(self, url, home, name, actions):
+        self.now = MONDAY.timestamp()
+        self.said, self.ran = [], []
+        self.control = ControlHere.open(url, Folder(home / "artifacts"), home)
+        self.database = open_database(url)
+        leases = Leases(self.database, name, lambda: self.now)
+        run = {what: partial(self.ran.append, what) for what in actions}
+        self.schedules = Schedules(self.control, run, leases.claim, self.tell, lambda: self.now)
 
-    def say(*what, **fields):
-        pass
+    def tell(self, name, **fields):
+        self.said.append((name, fields.get("what")))
 
-    controls = [another("one"), another("two")]
-    for minute in range(1, 7):
-        now[0] += 60
-        for one in controls:
-            asyncio.run(one.look())
-        assert len(done) == minute
-        if minute == 3:
-            controls.insert(0, another("three"))
-    database.close()
+    def look(self):
+        asyncio.run(self.schedules.look())
+
+    def close(self):
+        self.control.close()
+        self.database.close()
+
+
+TWICE = """version: 1
+schedules:
+  often: {cron: "* * * * *", what: rehearse}
+  log: {cron: "* * * * *", what: compact-log}
+"""
+
+
+@pytest.fixture
+def machine(database_url, tmp_path):
+    made = []
+
+    def make(*actions):
+        home = tmp_path / str(len(made))
+        home.mkdir()
+        made.append(Machine(database_url, home, f"control-{len(made)}", actions))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_of_several_controls_that_look_at_once_one_runs_each_minute_and_each_its_own_log(machine):
+    machines = [machine("rehearse", "compact-log") for _ in range(2)]
+    done = machines[0].control.apply(read_spec(TWICE), identity=ANA)
+    assert done.state == "done", done
+    with ThreadPoolExecutor(2) as threads:
+        for minute in range(1, 7):
+            for one in machines:
+                one.now += 60
+            list(threads.map(Machine.look, machines))
+            assert sum(one.ran.count("rehearse") for one in machines) == minute
+            assert [one.ran.count("compact-log") for one in machines] == [minute] * 2
+    assert not [said for one in machines for said in one.said if said[0] != "schedule-run"]
+
+
+def test_what_all_missed_is_made_up_for_once_and_not_by_each(machine):
+    machines = [machine("rehearse", "compact-log") for _ in range(3)]
+    machines[0].control.apply(read_spec(TWICE), identity=ANA)
+    # Given that all were away for an hour, when they look one after the other and again
+    for one in (*machines, *machines):
+        one.now = MONDAY.timestamp() + 3600
+        one.look()
+    assert sum(one.ran.count("rehearse") for one in machines) == 1
+    # And one that starts afterwards does nothing of it
+    late = machine("rehearse", "compact-log")
+    late.now += 3600
+    late.schedules = Schedules(late.control, {}, lambda name: True, late.tell, lambda: late.now)
+    late.look()
+    assert late.ran == late.said == []
+
+
+def test_a_control_that_cannot_do_it_takes_it_from_nobody(machine):
+    bare, able = machine("compact-log"), machine("rehearse", "compact-log")
+    bare.control.apply(read_spec(TWICE), identity=ANA)
+    for one in (bare, able):
+        one.now += 60
+        one.look()
+    assert ("schedule-not-run", "rehearse") in bare.said
+    assert able.ran.count("rehearse") == 1
+
+
+def test_claims_are_not_kept_for_ever(machine):
+    one = machine("rehearse", "compact-log")
+    one.control.apply(read_spec(TWICE), identity=ANA)
+    for _ in range(3):
+        one.now += 60
+        one.look()
+    if one.database.dialect == "postgresql":
+        # Its clock is its own: the rows are made a day older instead.
+        with one.database.write() as connection:
+            connection.execute(update(leases_table).values(expires_at=leases_table.c.expires_at - 2 * 86_400))
+    one.now += 2 * 86_400
+    one.look()
+    with one.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(leases_table)).scalar_one() == 1
 
 
 def test_what_cannot_be_done_is_said():

@@ -14,6 +14,8 @@ from penstock.predlog.table_views import LogPlaces
 from penstock.security.identity import Identity
 
 Actions = Mapping[str, Callable[[], object]]
+# Segments lie in the home of the node that wrote them, where no other control reaches them.
+OF_EACH_HOME = frozenset({"compact-log"})
 _LIMITS = TableLimits()
 
 

@@ -40,8 +40,14 @@ class Leases:
             return bool(connection.execute(_INSERT, {"name": name, **values}).rowcount)
 
     def claim(self, name: str) -> bool:
-        """Whether this process is the one to do what happens once, such as one minute of a schedule."""
-        return self.take(name, CLAIM_S)
+        """Whether this process is the one to do what happens once, such as one minute of a schedule.
+
+        Who dies over it has had its turn: doing it a second time could be worse than not at all.
+        """
+        if not self.take(name, CLAIM_S):
+            return False
+        self.forget_ended()
+        return True
 
     def renew(self, names: Collection[str]) -> None:
         """Go on holding these."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
+from penstock.api.actions import OF_EACH_HOME
 from penstock.api.doors import Event
 from penstock.control.control import Control
 from penstock.control.spec import Schedule, Spec
@@ -22,7 +23,7 @@ _HOURLY = Schedule(cron="7 * * * *", what="compact-log")
 class Schedules:
     """Runs the actions of this control process. After a pause it makes up for the last 5 minutes and no more.
 
-    Of several processes the one that `claim`s a schedule's minute runs it.
+    Of several processes the one that `claim`s a schedule's minute runs it, but for what each home does for itself.
     """
 
     def __init__(
@@ -63,12 +64,14 @@ class Schedules:
         for name, schedule in self._wanted(spec).items():
             # The last minute stands for those before it that were missed.
             due = [minute for minute in minutes if is_due(schedule.cron, minute)]
-            if due and await self._is_ours(f"schedule:{name}:{due[-1]:%Y%m%dT%H%M}"):
-                await self._do(name, schedule.what)
+            if due:
+                await self._do(name, schedule.what, due[-1])
 
-    async def _is_ours(self, occurrence: str) -> bool:
+    async def _is_ours(self, name: str, what: str, minute: datetime) -> bool:
+        if what in OF_EACH_HOME:
+            return True
         try:
-            return await asyncio.to_thread(self._claim, occurrence)
+            return await asyncio.to_thread(self._claim, f"schedule:{name}:{minute:%Y%m%dT%H%M}")
         except PenstockError as error:
             self._event("schedules-not-read", code=error.code, reason=str(error))
             return False
@@ -80,10 +83,12 @@ class Schedules:
             return asked
         return {**asked, "compact-log (default)": _HOURLY}
 
-    async def _do(self, name: str, what: str) -> None:
+    async def _do(self, name: str, what: str, minute: datetime) -> None:
         action = self._actions.get(what)
         if action is None:
             self._event("schedule-not-run", schedule=name, what=what, reason="this control cannot do it")
+            return
+        if not await self._is_ours(name, what, minute):
             return
         try:
             await asyncio.to_thread(action)
