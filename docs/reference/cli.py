@@ -16,7 +16,7 @@ HEAD = """# Command line
 Written by `.venv/bin/python docs/reference/cli.py` from the commands; a test compares. `penstock COMMAND --help` says
 the same. `python -m penstock` is the same program; `penstock --version` says which.
 
-Exit status: 0 ok; 1 failed or refused; 2 wrong usage; 3 inconclusive, which is neither. A failure is one
+Exit status: 0 ok; 1 failed or refused; 2 wrong usage; 3 inconclusive, which is neither; 130 interrupted. A failure is one
 line on stderr that ends with its [code](errors.md). `--json` prints one line of JSON on stdout.
 """
 

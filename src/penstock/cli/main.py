@@ -1,6 +1,6 @@
 """The `penstock` command: puts the commands together and turns failures into one line and an exit status.
 
-Exit status: 0 ok, 1 failed or refused, 2 usage, 3 inconclusive.
+Exit status: 0 ok, 1 failed or refused, 2 usage, 3 inconclusive, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from penstock.cli import (
 )
 from penstock.core.errors import PenstockError
 from penstock.core.version import __version__
+
+# What typer makes of a KeyboardInterrupt: 128 and the number of the signal, as shells have it.
+_INTERRUPTED = 130
 
 
 def build_app() -> typer.Typer:
@@ -80,6 +83,10 @@ def main() -> None:
     except PenstockError as error:
         sys.stderr.write(f"penstock: {error}\n")
         sys.exit(1)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            sys.stderr.write("penstock: interrupted\n")
+        raise
     except BrokenPipeError:
         # The reader of our output has gone (`penstock list | head`): nothing is left to say.
         sys.stderr.close()

@@ -33,8 +33,9 @@ class Child:
         # -P: a json.py in the working folder must not be imported in place of the real one.
         command = [sys.executable, "-P", "-m", "penstock.pack.child", str(asks), str(says)]
         # Its standard output is our error stream: what a model prints must not end up in a command's --json.
+        # A session of its own: Ctrl-C is for us, who end it; it would show where it was instead.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, pass_fds=(asks, says), close_fds=True
+            command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, pass_fds=(asks, says), start_new_session=True
         )
         os.close(asks)
         os.close(says)
