@@ -12,7 +12,7 @@ from penstock.control import operations
 from penstock.control.records import Approval
 from penstock.control.schema import approvals
 from penstock.control.store import Store
-from penstock.core.digest import canonical_json
+from penstock.core.digest import canonical_json, digest_of
 from penstock.core.errors import Conflict, NotFound, Refused
 from penstock.registry import aliases
 from penstock.registry.audit import Change
@@ -61,7 +61,9 @@ def request(
         "reason": change.reason,
     }
     change.connection.execute(insert(approvals).values(row))
-    change.record("approval.requested", f"approval:{number}", None, {"of": subject, "because": list(because)})
+    # The request's digest: whoever approves agrees to this, and not to what somebody writes into the row afterwards.
+    told = {"of": subject, "because": list(because), "request": digest_of(text.encode()), "four_eyes": four_eyes}
+    change.record("approval.requested", f"approval:{number}", None, {**told, "kind": kind, "operation": operation})
     return number
 
 

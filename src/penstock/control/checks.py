@@ -232,7 +232,12 @@ def keep(store: Store, identity: Identity, check: Check, report: Report) -> None
             "gates.judged",
             check.version,
             None,
-            {"endpoint": check.endpoint, "verdict": report.verdict, "report": digest_of(report_json(report))},
+            {
+                "endpoint": check.endpoint,
+                "plan": check.plan_digest,
+                "verdict": report.verdict,
+                "report": digest_of(report_json(report)),
+            },
         )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from penstock.control.records import Failure, Operation, State, Step
 from penstock.control.schema import operations
 from penstock.control.store import Store
-from penstock.core.digest import canonical_json
+from penstock.core.digest import canonical_json, digest_of
 from penstock.core.errors import NotFound, PenstockError
 from penstock.registry.audit import Change
 
@@ -29,13 +29,14 @@ def silent(operation: Operation) -> None:
 
 def create(change: Change, kind: Literal["apply", "check"], request: Any) -> int:
     """A pending operation; returns its id."""
+    text = canonical_json(request).decode()
     number: int = change.connection.execute(select(func.coalesce(func.max(operations.c.id), 0) + 1)).scalar_one()
     change.connection.execute(
         insert(operations).values(
             id=number,
             kind=kind,
             state="pending",
-            request=canonical_json(request).decode(),
+            request=text,
             progress="[]",
             error="null",
             created_at=change.time,
@@ -44,7 +45,8 @@ def create(change: Change, kind: Literal["apply", "check"], request: Any) -> int
             reason=change.reason,
         )
     )
-    change.record("operation.requested", f"operation:{number}", None, {"kind": kind})
+    told = {"kind": kind, "request": digest_of(text.encode())}
+    change.record("operation.requested", f"operation:{number}", None, told)
     return number
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
-from penstock.control.schema import api_keys, approvals, gate_reports, generations, releases
-from penstock.core.digest import canonical_json, digest_of
+from penstock.control.schema import api_keys, approvals, gate_reports, generations, operations, releases
+from penstock.core.digest import digest_of
 from penstock.registry import audit
 from penstock.registry import replay as registry_replay
 from penstock.registry.records import Event, Verification
+from penstock.registry.schema import protected_aliases
 from penstock.storage.database import Database
 
-Facts = dict[tuple[str, str], Any]
-"""(what, which) to what the log or a table says of it."""
+Facts = dict[tuple[str, str], dict[str, Any]]
+"""(what, which) to the fields that the log or a table gives it."""
 
 
 def verify_audit(database: Database, expected: str = "") -> Verification:
@@ -34,64 +34,103 @@ def verify_audit(database: Database, expected: str = "") -> Verification:
 
 def find_unrecorded(connection: Connection) -> str:
     """The first difference between control's tables and the log, in words; empty when there is none."""
-    told, stored = _told(audit.read_events(connection)), _stored(connection)
-    # A report whose gates were run again is replaced: the log tells of more of them than are kept.
-    told = {key: fact for key, fact in told.items() if key[0] != "gate report" or key in stored}
-    for key in sorted(told.keys() | stored.keys()):
-        if told.get(key) != stored.get(key):
-            what, which = key
-            return f"{what} {which} is {stored.get(key)}, but the log says {told.get(key)}"
-    return ""
+    told, stored = _Told(), _stored(connection)
+    for event in audit.read_events(connection):
+        told.hear(event)
+    for key in sorted(told.facts.keys() | stored.keys()):
+        log, table = told.facts.get(key), stored.get(key)
+        if log is not None and table is not None:
+            # What an older Penstock wrote tells fewer fields.
+            table = {name: table[name] for name in log}
+        if log != table:
+            return f"{' '.join(key)} is {table}, but the log says {log}"
+    return _find_unprotected(connection)
 
 
-def _told(events: list[Event]) -> Facts:
-    found: Facts = {}
-    for event in events:
+class _Told:
+    """What the log tells, event by event."""
+
+    def __init__(self) -> None:
+        self.facts: Facts = {}
+        self._released: dict[str, str | None] = {}
+        self._served: dict[str, str] = {}
+        self._spec: dict[str, Any] = {}
+
+    def hear(self, event: Event) -> None:
+        """Take the next event."""
         _, _, which = event.subject.partition(":")
         after = event.after or {}
+        made = {"created_at": event.time, "created_by": event.actor}
         match event.action:
             case "endpoint.released":
-                found["released endpoint", which] = found["served endpoint", which] = after.get("endpoint")
+                self._released[which] = after.get("endpoint")
             case "spec.applied":
-                found["spec of generation", which] = after["spec"]
-                found["newest", "spec"] = after["spec"]
+                self._spec = {"spec": after["spec"], "spec_generation": int(which)}
+                self._generation(which, {**made, "reason": event.reason})
             case "generation.raised":
-                found["spec of generation", which] = found.get(("newest", "spec"))
+                self._generation(which, {**made, "reason": event.reason})
             case "key.created":
-                found["key", which] = {**after, "revoked_at": None}
+                self.facts["key", which] = {**after, **made, "revoked_at": None}
             case "key.ended":
-                found["key", which] = {**found.get(("key", which), {}), **after}
+                self.facts["key", which] |= after
+            case "operation.requested":
+                self.facts["operation", which] = {**after, **made, "reason": event.reason, "error": None}
+            case "operation.failed":
+                self.facts["operation", which]["error"] = after["code"]
             case "approval.requested":
-                found["approval", which] = "pending"
+                asked = {"state": "pending", "requested_at": event.time, "requested_by": event.actor}
+                self.facts["approval", which] = {**after, **asked, "decided_by": "", "reason": event.reason}
             case "approval.approved" | "approval.refused":
-                found["approval", which] = after["state"]
+                decided = {"decided_at": event.time, "decided_by": event.actor, "reason": event.reason}
+                self.facts["approval", which] |= after | decided
             case "gates.judged":
-                found["gate report", f"{event.subject} for {after['endpoint']}: {after['report']}"] = after["verdict"]
-    found.pop(("newest", "spec"), None)
-    return found
+                key = f"{event.subject} for {after['endpoint']} by {after.get('plan')}"
+                self.facts["gate report", key] = {"verdict": after["verdict"], "report": after["report"], **made}
+
+    def _generation(self, number: str, made: dict[str, Any]) -> None:
+        for name, endpoint in self._released.items():
+            self.facts["release", f"of {name} in generation {number}"] = {"endpoint": endpoint}
+            self._served.pop(name, None)
+            if endpoint is not None:
+                self._served[name] = endpoint
+        self._released = {}
+        self.facts["generation", number] = {**self._spec, **made, "endpoints": dict(self._served)}
 
 
 def _stored(connection: Connection) -> Facts:
-    found: Facts = {}
-    for row in connection.execute(select(releases).order_by(releases.c.generation)):
-        # An endpoint that was taken away is served no more.
-        gone = row.content == "null"
-        found["released endpoint", row.endpoint] = None if gone else digest_of(row.content.encode())
-        found["served endpoint", row.endpoint] = None
-    newest: dict[str, Any] = {}
-    for row in connection.execute(select(generations).order_by(generations.c.generation)):
-        found["spec of generation", str(row.generation)] = digest_of(row.spec.encode())
-        newest = msgspec.json.decode(row.endpoints)
-    found |= {("served endpoint", name): digest_of(canonical_json(one)) for name, one in newest.items()}
+    facts: Facts = {}
+    for row in connection.execute(select(generations)):
+        # As they are stored, which is their canonical form: another form of the same is a change, too.
+        served = msgspec.json.decode(row.endpoints, type=dict[str, msgspec.Raw])
+        endpoints = {name: digest_of(bytes(endpoint)) for name, endpoint in served.items()}
+        facts["generation", str(row.generation)] = _fields(row, spec=digest_of(row.spec.encode()), endpoints=endpoints)
+    for row in connection.execute(select(releases)):
+        content = None if row.content == "null" else digest_of(row.content.encode())
+        facts["release", f"of {row.endpoint} in generation {row.generation}"] = {"endpoint": content}
     for row in connection.execute(select(api_keys)):
-        names = ("digest", "subject", "role", "endpoints", "rate_per_s", "expires_at", "revoked_at")
-        found["key", row.id] = {name: row._mapping[name] for name in names}
+        facts["key", row.id] = _fields(row)
+    for row in connection.execute(select(operations)):
+        error = msgspec.json.decode(row.error) or {}
+        facts["operation", str(row.id)] = _fields(row, request=digest_of(row.request.encode()), error=error.get("code"))
     for row in connection.execute(select(approvals)):
-        found["approval", str(row.id)] = row.state
-    return found | dict(_reports(connection))
-
-
-def _reports(connection: Connection) -> Iterator[tuple[tuple[str, str], Any]]:
+        because = msgspec.json.decode(row.because)
+        told_as = {"of": row.subject, "because": because, "request": digest_of(row.request.encode())}
+        facts["approval", str(row.id)] = _fields(row, **told_as)
     for row in connection.execute(select(gate_reports)):
-        which = f"{row.model}/{row.number} for {row.endpoint}: {digest_of(row.report.encode())}"
-        yield ("gate report", which), row.verdict
+        key = f"{row.model}/{row.number} for {row.endpoint} by {row.plan}"
+        facts["gate report", key] = _fields(row, report=digest_of(row.report.encode()))
+    return facts
+
+
+def _fields(row: Row[Any], **told_as: Any) -> dict[str, Any]:
+    """A row's columns, and instead of some of them what the log tells of those."""
+    return {**row._mapping, **told_as}
+
+
+def _find_unprotected(connection: Connection) -> str:
+    # The log has the spec's digest alone; what the newest spec protects is read from where that was just held to it.
+    newest = select(generations.c.spec).order_by(generations.c.generation.desc()).limit(1)
+    spec = msgspec.json.decode(connection.execute(newest).scalar() or "{}")
+    wanted = sorted(set(spec.get("protected_aliases", ())))
+    protected = sorted(connection.execute(select(protected_aliases.c.alias)).scalars())
+    return "" if protected == wanted else f"protected aliases are {protected}, but the applied spec says {wanted}"
