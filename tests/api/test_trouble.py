@@ -75,7 +75,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def test_a_full_disk(make_up, archives, small_disk, tmp_path):
+def test_a_full_disk(small_disk, make_up, archives):
     # Given a control whose home and database are on a small disk, and a node beside it
     up = make_up()
     up.home = small_disk / "home"
