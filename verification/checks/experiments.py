@@ -36,7 +36,7 @@ def run(plan: Plan) -> list[Finding]:
     rate = Traffic(metric="rate", baseline=0.07, effect=0.0)
     worse = msgspec.structs.replace(rate, effect=0.02)
     slow = Traffic(metric="quantile", baseline=100.0, effect=0.2, batch=1000, most_samples=60_000)
-    units = Traffic(metric="rate", baseline=0.07, effect=0.0, correlated=True, most_samples=4000)
+    units = Traffic(metric="rate", baseline=0.07, effect=0.0, correlated=True, batch=400, most_samples=4000)
     equal = simulate(rate, runs=plan.equals, seed=1)
     found = simulate(worse, runs=plan.others, seed=2)
     slower = simulate(slow, runs=plan.others, seed=3)
