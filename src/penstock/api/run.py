@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -76,6 +77,11 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
         return address_of(self.host, self.port, tls=self.tls is not None)
 
     @property
+    def spool(self) -> Path:
+        """Where uploads wait."""
+        return self.home / "uploads"
+
+    @property
     def log_file(self) -> Path:
         """Where control logs."""
         return self.home / "logs" / "control.log"
@@ -89,6 +95,8 @@ def run_up(settings: UpSettings, say: Say) -> int:
         listen(settings.host, settings.port) as public,
         listen_here(private) if private is not None else nullcontext() as here,
     ):
+        # What was on its way when an earlier control was killed: nobody else would ever take it away.
+        shutil.rmtree(settings.spool, ignore_errors=True)
         return asyncio.run(_Up(settings, public, here, say).run())
 
 
@@ -139,7 +147,7 @@ class _Up:
             rates=Rates(self.settings.rate, monotonic),
             failures=Failures(monotonic),
             event=self.log.event,
-            spool=self.settings.home / "uploads",
+            spool=self.settings.spool,
             stopping=stopping,
             continue_soon=executor.soon,
             verify_token=_verifier(self.settings),
