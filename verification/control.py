@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,15 +56,22 @@ class Fleet:
             raise RuntimeError(f"the apply ended {operation['state']}: {operation['error']}")
         return int(operation["generation"]), time.monotonic()
 
-    def until_all_serve(self, generation: int, limit_s: float) -> float:
+    def until_all_obey(self, generation: int, limit_s: float) -> float:
         """When the last node obeyed the generation (monotonic seconds), as each says itself."""
+        return self._until_all(lambda port: _generation(port) >= generation, limit_s, f"generation {generation}")
+
+    def until_all_answer(self, endpoint: str, version: str, body: bytes, limit_s: float) -> float:
+        """When the last node answered a request with this version (monotonic seconds)."""
+        return self._until_all(lambda port: _answering(port, endpoint, body) == version, limit_s, f"version {version}")
+
+    def _until_all(self, reached: Callable[[int], bool], limit_s: float, what: str) -> float:
         waiting = set(self.nodes)
 
-        def all_serve() -> bool:
-            waiting.difference_update([port for port in waiting if _generation(port) >= generation])
+        def all_reached() -> bool:
+            waiting.difference_update([port for port in waiting if reached(port)])
             return not waiting
 
-        until(all_serve, limit_s, f"generation {generation} on every node")
+        until(all_reached, limit_s, f"{what} on every node")
         return time.monotonic()
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -104,10 +111,19 @@ def _metrics(port: int) -> str:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
             return str(reply.read().decode())
-    except (OSError, urllib.error.HTTPError):
+    except OSError:
         return ""
 
 
 def _generation(port: int) -> int:
     found = re.search(r"^penstock_generation (\S+)", _metrics(port), re.MULTILINE)
     return int(float(found[1])) if found else -1
+
+
+def _answering(port: int, endpoint: str, body: bytes) -> str:
+    """The number of the version that answers; empty where none does."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/models/{endpoint}/infer", body, timeout=10) as reply:
+            return str(json.loads(reply.read())["model_version"])
+    except OSError:
+        return ""
