@@ -140,16 +140,16 @@ def two_inputs(directory):
     return onnx_bundle(directory, signature, nodes, inputs)
 
 
-def python_bundle(directory, source, *, outputs=None, deterministic=True, pins=""):
+def python_bundle(directory, source, *, outputs=None, deterministic=True, pins="", datatype="FP32"):
     """A Python class `Model`; its golden rows expect `outputs`, by default each row's sum. `pins` join its lock."""
     directory.mkdir(parents=True)
     (directory / "model.py").write_text(source)
     signature = Signature(
-        inputs=(Field(name="x", datatype="FP32", shape=(-1, 4)),),
+        inputs=(Field(name="x", datatype=datatype, shape=(-1, 4)),),
         outputs=(Field(name="predictions", datatype="FP64", shape=(-1,)),),
         layout="matrix",
     )
-    inputs = {"x": some("FP32", (ROWS, 4))}
+    inputs = {"x": some(datatype, (ROWS, 4))}
     expected = {"predictions": inputs["x"].sum(axis=1).astype(np.float64)} if outputs is None else outputs
     artifact = Artifact(path="model.py", runtime="python", serialization="source", entry="Model")
     return seal_bundle(directory, signature, artifact, inputs, expected, deterministic=deterministic, pins=pins)

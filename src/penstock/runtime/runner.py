@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -44,6 +47,11 @@ def run_checked(model: Model, inputs: Tensors, parameters: Parameters) -> Tensor
         return ModelFailed("model-failed", f"the model raised {type(error).__name__}: {str(error)[:300]}")
 
 
+def _give_way(nice: int) -> None:
+    if nice and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
+
+
 class InlineRunner:
     """Runs a batch at once on the event loop: for models whose full batch takes less than a millisecond."""
 
@@ -63,15 +71,18 @@ class InlineRunner:
 
 
 class ThreadRunner:
-    """Runs batches on a few threads: for slower models that release the interpreter's lock, as ONNX Runtime does."""
+    """Runs batches on a few threads: for slower models that release the interpreter's lock, as ONNX Runtime does.
+
+    `nice` lowers the priority of the threads, where the system has priorities of threads (Linux).
+    """
 
     alive = True
 
-    def __init__(self, model: Model, threads: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, model: Model, threads: int, loop: asyncio.AbstractEventLoop, nice: int = 0) -> None:
         self.slots = threads
         self._model = model
         self._loop = loop
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="model")
+        self._pool = ThreadPoolExecutor(threads, "model", _give_way, (nice,))
 
     def start(self, inputs: Tensors, parameters: Parameters, deadline_s: float | None, done: Done) -> None:
         """See `Runner.start`."""

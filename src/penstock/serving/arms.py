@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from penstock.bundle.bundle import Bundle
 from penstock.core.calls import Call
@@ -23,6 +24,9 @@ from penstock.serving.board import CACHE_HITS, CACHE_MISSES, Board, Labels
 from penstock.serving.cache import AnswerCache, cache_key
 from penstock.serving.http.message import JSON, Request
 
+if TYPE_CHECKING:
+    from penstock.serving.shadow import ServedShadow
+
 Codec = InferCodec | RowsCodec
 Chosen = tuple["ServedArm", str, int, int]
 _OVERRIDE = b"penstock-arm"
@@ -36,7 +40,7 @@ class ServedArm:
 
     def __init__(
         self, endpoint: str, arm: Arm, bundle: Bundle, batcher: Batcher, cache: AnswerCache | None, board: Board,
-        records: Stream | None = None,
+        records: Stream | None = None, *, shadow: bool = False,
     ) -> None:  # fmt: skip
         manifest = bundle.manifest
         text_only = manifest.served.runtime != "python"
@@ -48,7 +52,7 @@ class ServedArm:
         self.batcher = batcher
         self.cache = cache
         self.records = records
-        self.labels = Labels(endpoint, arm.name, arm.version)
+        self.labels = Labels(endpoint, arm.name, arm.version, shadow)
         self.series = board.series(self.labels)
         self.in_flight = 0
         self.elsewhere_rows = 0
@@ -113,6 +117,8 @@ class ServedEndpoint:
         self.name = name
         self.route = route
         self.arms = arms
+        # As they come to be loaded; see `Shadows`.
+        self.shadows: tuple[ServedShadow, ...] = ()
         self.deadline_s = route.limits.deadline_ms / 1e3
         self.max_wait_s = route.limits.max_wait_ms / 1e3
         self._chooser = Chooser(name, route)

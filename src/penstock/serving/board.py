@@ -38,21 +38,24 @@ WAITING_ROWS = CACHE_MISSES + 1
 RUNNING_ROWS = WAITING_ROWS + 1
 LOAD_US = RUNNING_ROWS + 1
 WORKER_RESTARTS = LOAD_US + 1
-WIDTH = WORKER_RESTARTS + 1
+SHADOW_DROPS = WORKER_RESTARTS + 1
+WIDTH = SHADOW_DROPS + 1
 
 # Cells of the process itself, before the first series.
 ACCEPTED, ANSWERED, READY, GENERATION, PID, LOGS_DROPPED, RECORDED, RECORDED_BYTES, RECORDS_DROPPED = range(9)
 HEADER = 16
+_SIZE = (HEADER + CAPACITY * WIDTH) * 8
 
 _STATUS_INDEX = {status: index for index, status in enumerate(STATUSES)}
 
 
-class Labels(msgspec.Struct, frozen=True, order=True):
-    """What one series counts."""
+class Labels(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
+    """What one series counts; of a shadow `arm` is its name."""
 
     endpoint: str
     arm: str
     version: str
+    shadow: bool = False
 
 
 class Board:
@@ -63,6 +66,10 @@ class Board:
         self.index = index
         self._path = directory / f"process-{index}"
         self._labels_path = directory / f"process-{index}.json"
+        if self._path.exists() and self._path.stat().st_size != _SIZE:
+            # Of another release, whose cells have other places.
+            self._path.unlink()
+            self._labels_path.unlink(missing_ok=True)
         self.cells = _map(self._path, create=True)
         self._series: dict[Labels, int] = _read_labels(self._labels_path)
         self._free = sorted(set(range(CAPACITY)) - set(self._series.values()), reverse=True)
@@ -182,12 +189,11 @@ class Boards:
 
 
 def _map(path: Path, create: bool) -> memoryview:
-    size = (HEADER + CAPACITY * WIDTH) * 8
     descriptor = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
     try:
-        if os.fstat(descriptor).st_size < size:
-            os.ftruncate(descriptor, size)
-        return memoryview(mmap.mmap(descriptor, size)).cast("q")
+        if os.fstat(descriptor).st_size < _SIZE:
+            os.ftruncate(descriptor, _SIZE)
+        return memoryview(mmap.mmap(descriptor, _SIZE)).cast("q")
     finally:
         os.close(descriptor)
 

@@ -81,13 +81,17 @@ async def infer(request: Request, target: Target, node: NodeState) -> Reply:
     seconds = node.clock() - request.arrived
     if arm is not None:
         node.board.record(arm.series, status, seconds, rows)
+        subject = "" if caller is None else caller.subject
         if arm.records is not None:
-            subject = "" if caller is None else caller.subject
             size = len(request.body) + len(body)
             arm.records.add(
                 request_id, request.arrived, seconds, status, code, reason, subject, unit, rows, call, outputs, size
             )
         arm.release()
+        shadows = target.endpoint.shadows
+        if shadows and call is not None:
+            for shadow in shadows:
+                shadow.offer(request_id, request.arrived, subject, unit, call, arm.signature, len(request.body))
     node.board.cells[ANSWERED] += 1
     said = target.prefix(arm) if caller is None else target.prefix(arm) + caller.logged
     node.log.access(said, status, seconds, rows, request_id)

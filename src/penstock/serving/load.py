@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 
 from penstock.bundle.bundle import Bundle
@@ -27,7 +28,7 @@ from penstock.serving.arms import ServedArm
 from penstock.serving.board import LOAD_US, READY, Board
 from penstock.serving.cache import AnswerCache
 from penstock.serving.fetch import fetch_bundle
-from penstock.serving.settings import NodeSettings
+from penstock.serving.settings import SHADOW_NICE, NodeSettings
 
 INLINE_MAX_S = 0.001
 # A run and the comparison of its answers take a fifth of this.
@@ -40,13 +41,18 @@ StartWorkers = Callable[[Bundle], Awaitable[tuple[WorkerRunner, Cost]]]
 
 async def load_arm(
     name: str, route: Endpoint, arm: Arm, settings: NodeSettings, board: Board, recorder: Recorder | None,
-    start_workers: StartWorkers,
+    start_workers: StartWorkers, *, shadow: bool = False,
 ) -> ServedArm:  # fmt: skip
-    """Load `arm` beside whatever is served now; raises what is wrong with it, and then nothing has changed."""
+    """Load `arm` beside whatever is served now; raises what is wrong with it, and then nothing has changed.
+
+    A `shadow` keeps no answers and has one thread that gives way.
+    """
     began = monotonic()
     loop = asyncio.get_running_loop()
     bundle = await _in_background(lambda: fetch_bundle(arm, settings.bundles))
     manifest = bundle.manifest
+    if shadow:
+        route = msgspec.structs.replace(route, cache=None)
     if route.cache is not None and not manifest.golden.deterministic:
         raise Refused(
             "cache-refused", f"endpoint {name!r}: {arm.version} is not deterministic, its answers must not be cached"
@@ -57,7 +63,8 @@ async def load_arm(
         model, cost, batch_s = await _in_background(
             lambda: _load_and_measure(bundle, route.limits.max_batch_rows, pause)
         )
-        runner = InlineRunner(model) if batch_s < INLINE_MAX_S else ThreadRunner(model, settings.threads, loop)
+        threads, nice = (1, SHADOW_NICE) if shadow else (settings.threads, 0)
+        runner = InlineRunner(model) if batch_s < INLINE_MAX_S else ThreadRunner(model, threads, loop, nice)
     else:
         runner, cost = await start_workers(bundle)
     batcher = Batcher(
@@ -76,7 +83,7 @@ async def load_arm(
         runner.on_change = batcher.wake
     cache = AnswerCache(route.cache, monotonic) if route.cache is not None else None
     records = recorder.stream(name, arm, manifest.signature, route.recording) if recorder is not None else None
-    served = ServedArm(name, arm, bundle, batcher, cache, board, records)
+    served = ServedArm(name, arm, bundle, batcher, cache, board, records, shadow=shadow)
     batcher.observe = lambda calls, rows, seconds: board.record_batch(served.series, rows)
     board.cells[served.series + LOAD_US] = int((monotonic() - began) * 1e6)
     return served

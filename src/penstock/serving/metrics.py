@@ -29,7 +29,8 @@ class _Collector:
         self._boards = boards
 
     def collect(self) -> Iterable[Metric]:
-        totals = sorted(self._boards.totals().items())
+        everything = sorted(self._boards.totals().items())
+        totals = [entry for entry in everything if not entry[0].shadow]
         yield self._requests(totals)
         yield _histogram(
             totals, "penstock_request_duration_seconds", "From the last byte of a request to its answer.",
@@ -58,6 +59,7 @@ class _Collector:
             for labels, cells in totals:
                 gauge.add_metric(_values(labels), cells[cell] * scale)
             yield gauge
+        yield from _shadows([entry for entry in everything if entry[0].shadow])
         yield from self._process()
 
     def _requests(self, totals: list[tuple[Labels, list[int]]]) -> Metric:
@@ -86,6 +88,18 @@ class _Collector:
         yield GaugeMetricFamily(
             "penstock_generation", "Generation of the routes that every process obeys.", value=generation
         )
+
+
+def _shadows(totals: list[tuple[Labels, list[int]]]) -> Iterable[Metric]:
+    calls = CounterMetricFamily("penstock_shadow_calls", "Copies of calls that a shadow ran.", labels=_NAMES)
+    errors = CounterMetricFamily("penstock_shadow_errors", "Those that failed.", labels=_NAMES)
+    dropped = CounterMetricFamily("penstock_shadow_dropped", "Copies dropped for want of time.", labels=_NAMES)
+    for labels, cells in totals:
+        ran = sum(cells[board.REQUESTS : board.LATENCY])
+        calls.add_metric(_values(labels), ran)
+        errors.add_metric(_values(labels), ran - cells[board.REQUESTS])
+        dropped.add_metric(_values(labels), cells[board.SHADOW_DROPS])
+    return calls, errors, dropped
 
 
 def _histogram(

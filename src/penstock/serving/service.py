@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import NoReturn
 
+import msgspec
+
 from penstock.bundle.bundle import Bundle
 from penstock.core.clock import monotonic
 from penstock.core.digest import canonical_json
@@ -31,6 +33,7 @@ from penstock.serving.load import load_arm
 from penstock.serving.log import Log
 from penstock.serving.routes_file import RoutesFile
 from penstock.serving.settings import NodeSettings
+from penstock.serving.shadows import Shadows
 from penstock.serving.state import NodeState
 from penstock.serving.swap import Swapper
 from penstock.serving.workers import LeasedRunner, WorkerKeeper, own_workers, supervised_workers
@@ -60,6 +63,15 @@ class Service:
             if settings.processes == 1
             else None
         )
+        self._shadow_keeper = (
+            WorkerKeeper(settings.shadow_sockets, settings.home, settings.shadow_policy(), log.event)
+            if settings.processes == 1
+            else None
+        )
+        self.shadows = Shadows(self.state, self._load_shadow, settings.drain_s, self._shadows_changed)
+        self._applied = Applied(generation=-1, digest="")
+        self._noting = asyncio.Lock()
+        self._notes: set[asyncio.Task[None]] = set()
         self._recorder = (
             Recorder(settings.predictions, settings.home / "salt", index, settings.recording, log.event)
             if settings.recording is not None
@@ -113,15 +125,28 @@ class Service:
         """Free everything; nothing is in flight any more, or it is given up."""
         for task in self._tasks:
             task.cancel()
+        await self.shadows.close()
         await self.swapper.close()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)
             self._count_records()
-        if self._keeper is not None:
-            await self._keeper.close()
+        for keeper in (self._keeper, self._shadow_keeper):
+            if keeper is not None:
+                await keeper.close()
 
     async def _load(self, name: str, route: Endpoint, arm: Arm) -> ServedArm:
         return await load_arm(name, route, arm, self.settings, self.board, self._recorder, self._start_workers)
+
+    async def _load_shadow(self, name: str, route: Endpoint, arm: Arm) -> ServedArm:
+        return await load_arm(
+            name, route, arm, self.settings, self.board, self._recorder, self._start_shadow_workers, shadow=True
+        )
+
+    async def _start_shadow_workers(self, bundle: Bundle) -> tuple[WorkerRunner, Cost]:
+        sockets, policy = self.settings.shadow_sockets, self.settings.shadow_policy()
+        if self._shadow_keeper is None:
+            return await supervised_workers(sockets, policy, bundle, self.board.index)
+        return await own_workers(self._shadow_keeper, sockets, policy.workers, bundle)
 
     async def _start_workers(self, bundle: Bundle) -> tuple[WorkerRunner, Cost]:
         sockets, policy = self.settings.sockets, self.settings.worker_policy()
@@ -160,14 +185,11 @@ class Service:
         # First: a revoked key must not go on for as long as a new version takes to load.
         self._take_access(document.access)
         problems = await self.swapper.apply(document, kept)
+        self.shadows.follow()
         self._again.note(document, problems)
         self.on_routes()
-        try:
-            # On a thread: a slow disk must not hold up the answers.
-            await asyncio.to_thread(self._note, document, problems)
-        except OSError as error:
-            # It serves all the same; only a restart would find yesterday's document.
-            self.log.event("routes-not-kept", reason=str(error))
+        self._applied = Applied(generation=document.generation, digest=document.digest(), problems=problems)
+        await self._note(None if problems else document)
 
     def _take_access(self, access: Access | None) -> None:
         if access is None and self.settings.require_key:
@@ -175,11 +197,26 @@ class Service:
         state = self.state
         state.access = access_table(access, state.access, self.settings.state, self.log.access_caller, self._failures)
 
-    def _note(self, document: RouteDocument, problems: dict[str, str]) -> None:
-        applied = Applied(generation=document.generation, digest=document.digest(), problems=problems)
+    async def _note(self, good: RouteDocument | None = None) -> None:
+        """Tell what is served, the problems of shadows included, and keep a document that is served whole."""
+        try:
+            async with self._noting:
+                # On a thread: a slow disk must not hold up the answers.
+                await asyncio.to_thread(self._write, msgspec.structs.replace(
+                    self._applied, problems=self._applied.problems | self.shadows.problems), good)  # fmt: skip
+        except OSError as error:
+            # It serves all the same; only a restart would find yesterday's document.
+            self.log.event("routes-not-kept", reason=str(error))
+
+    def _write(self, applied: Applied, good: RouteDocument | None) -> None:
         write_applied(self.settings.state, self.board.index, applied)
-        if not problems:
-            self.routes.keep(canonical_json(document))
+        if good is not None:
+            self.routes.keep(canonical_json(good))
+
+    def _shadows_changed(self) -> None:
+        task = asyncio.ensure_future(self._note())
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
 
     # ---- timers
 
@@ -190,6 +227,7 @@ class Service:
         # A version that is no longer routed still owes answers in time.
         for arm in self.swapper.retiring:
             arm.expire()
+        self.shadows.expire()
         self.state.publish_gauges()
 
     def _count_restarts(self) -> None:

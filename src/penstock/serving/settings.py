@@ -11,6 +11,8 @@ from penstock.runtime.worker.policy import WorkerPolicy
 from penstock.security.tls import TlsSettings
 from penstock.serving.http.door import HttpLimits
 
+SHADOW_NICE = 10
+
 
 class Following(msgspec.Struct, frozen=True, kw_only=True):
     """Which control a node follows, and as whom.
@@ -78,9 +80,18 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.state / "workers"
 
     @property
+    def shadow_sockets(self) -> Path:
+        """Where the model processes of shadows listen: they are their own, also of a bundle that an arm has."""
+        return self.state / "shadows"
+
+    @property
     def predictions(self) -> Path:
         """The node's part of the prediction log."""
         return self.home / "predlog" / self.name
+
+    def shadow_policy(self) -> WorkerPolicy:
+        """What the node allows the model processes of shadows: one each, which gives way."""
+        return msgspec.structs.replace(self.worker_policy(), workers=1, nice=SHADOW_NICE)
 
     def worker_policy(self) -> WorkerPolicy:
         """What the node allows its model processes."""

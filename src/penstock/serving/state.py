@@ -92,6 +92,11 @@ class NodeState:
         self._id_count += 1
         return f"{self._id_prefix}{self._id_count:08x}"
 
+    def waiting(self) -> bool:
+        """Whether any call waits for a model on this event loop."""
+        endpoints = self.addresses.endpoints.values()
+        return any(arm.batcher.waiting_rows for endpoint in endpoints for arm in endpoint.arms)
+
     def publish_gauges(self) -> None:
         """Tell the node's other processes what waits here, and learn what waits there; called by a timer."""
         cells = self.board.cells

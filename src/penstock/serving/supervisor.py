@@ -11,6 +11,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -34,10 +35,7 @@ class Supervisor:
     def __init__(self, settings: NodeSettings) -> None:
         self.settings = settings
         self.log = Log(2, json=not sys.stderr.isatty(), clock=wall)
-        self.policy = settings.worker_policy()
-        self.keeper = WorkerKeeper(settings.sockets, settings.home, self.policy, self.log.event)
-        self._held: dict[str, asyncio.Task[None]] = {}
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._models: tuple[ModelProcesses, ...] = ()
         self._children: dict[int, asyncio.subprocess.Process] = {}
         self._stop = asyncio.Event()
 
@@ -47,20 +45,23 @@ class Supervisor:
         reserved = listen(self.settings)
         if self.settings.tls is not None:
             server_context(self.settings.tls)
-        # What a killed predecessor told about its processes is no longer true, nor what its loops asked for.
-        shutil.rmtree(self.settings.sockets / "status", ignore_errors=True)
-        end_leases(self.settings.sockets)
+        settings = self.settings
+        self._models = (
+            ModelProcesses(settings.sockets, settings.home, settings.worker_policy(), self.log),
+            ModelProcesses(settings.shadow_sockets, settings.home, settings.shadow_policy(), self.log),
+        )
         for index in range(self.settings.processes):
             Board(self.settings.state, index)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._signalled)
-        follow = asyncio.ensure_future(self._follow())
+        follow = [asyncio.ensure_future(models.follow()) for models in self._models]
         keepers = [asyncio.ensure_future(self._keep(index)) for index in range(self.settings.processes)]
         await self._stop.wait()
         await asyncio.gather(*keepers)
-        follow.cancel()
-        await self.keeper.close()
+        for task, models in zip(follow, self._models, strict=True):
+            task.cancel()
+            await models.close()
         reserved.close()
         self.log.event("node-stopped")
         self.log.close()
@@ -81,7 +82,8 @@ class Supervisor:
             code = await child.wait()
             # It may have had no time to say so: it is not ready, and it needs no model.
             Board(self.settings.state, index)
-            end_leases(self.settings.sockets, index)
+            for models in self._models:
+                models.loop_ended(index)
             if self._stop.is_set():
                 return
             failures = failures_after(failures, asyncio.get_running_loop().time() - began)
@@ -97,27 +99,46 @@ class Supervisor:
             if child.returncode is None:
                 child.send_signal(signal.SIGKILL if second else signal.SIGTERM)
 
-    # ---- model processes
 
-    async def _follow(self) -> None:
-        """Keep up the processes that the loops have leases for."""
+class ModelProcesses:
+    """Keeps up the processes that the event loops have leases for, in one folder of sockets."""
+
+    def __init__(self, sockets: Path, home: Path, policy: WorkerPolicy, log: Log) -> None:
+        self._sockets = sockets
+        self._keeper = WorkerKeeper(sockets, home, policy, log.event)
+        self._held: dict[str, asyncio.Task[None]] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+        # What a killed predecessor told about its processes is no longer true, nor what its loops asked for.
+        shutil.rmtree(sockets / "status", ignore_errors=True)
+        end_leases(sockets)
+
+    async def follow(self) -> NoReturn:
+        """Look at the leases again and again."""
         while True:
-            needed = leased(self.settings.sockets)
+            needed = leased(self._sockets)
             for digest in [digest for digest in self._held if digest not in needed]:
                 task = self._held.pop(digest)
-                write_status(self.settings.sockets, digest, None)
+                write_status(self._sockets, digest, None)
                 task.add_done_callback(partial(self._let_go, digest))
             for digest, directory in needed.items():
                 if digest not in self._held:
                     self._held[digest] = asyncio.ensure_future(self._hold(digest, directory))
             await asyncio.sleep(_LOOK_S)
 
+    def loop_ended(self, index: int) -> None:
+        """Event loop `index` needs no model any more."""
+        end_leases(self._sockets, index)
+
+    async def close(self) -> None:
+        """End all processes."""
+        await self._keeper.close()
+
     async def _hold(self, digest: str, directory: Path) -> None:
         try:
             bundle = await asyncio.to_thread(verify_directory, directory, digest)
-            pool = await self.keeper.hold(bundle)
+            pool = await self._keeper.hold(bundle)
         except Exception as error:  # whatever it is, the loops wait for word of it
-            write_status(self.settings.sockets, digest, status_of_failure(error))
+            write_status(self._sockets, digest, status_of_failure(error))
         else:
             pool.on_change()
 
@@ -129,7 +150,7 @@ class Supervisor:
     async def _release(self, digest: str) -> None:
         # KeyError: it never came up.
         with contextlib.suppress(KeyError):
-            await self.keeper.release(digest)
+            await self._keeper.release(digest)
 
 
 def _die_with_parent() -> None:

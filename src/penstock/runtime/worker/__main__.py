@@ -77,6 +77,7 @@ def _tell(status: socket.socket, what: Status) -> None:
 def _be_a_good_neighbour(order: Order) -> None:
     # Dumps every thread's stack, from C and without the interpreter's lock, then lets the alarm end the process.
     faulthandler.register(signal.SIGALRM, all_threads=True, chain=True)
+    os.nice(order.nice)
     if order.memory_bytes:
         # Beyond twice the limit allocations fail inside the model; below it the parent replaces the process in peace.
         resource.setrlimit(resource.RLIMIT_DATA, (2 * order.memory_bytes, 2 * order.memory_bytes))

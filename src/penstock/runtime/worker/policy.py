@@ -12,11 +12,13 @@ class WorkerPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `allow_pickle`: may open a pickle that packing had a waiver for. `call_limit_s`: a call without a deadline, or
     with a later one, gets this one. `grace_s`: how long after a deadline a model that still computes is ended.
+    `nice`: how far the processes give way to others.
     `memory_bytes`: private memory above which a process is replaced, 0 for none. `threads`: of BLAS and OpenMP.
     """
 
     workers: int = 1
     threads: int = 1
+    nice: int = 0
     allow_pickle: bool = False
     load_limit_s: float = 300.0
     call_limit_s: float = 60.0

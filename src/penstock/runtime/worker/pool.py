@@ -117,7 +117,7 @@ class WorkerPool:
         order = Order(
             bundle=str(self._bundle.directory.resolve()), digest=self._bundle.digest, socket=str(path), status_fd=-1,
             parent_pid=-1, allow_pickle=policy.allow_pickle, call_limit_s=policy.call_limit_s, grace_s=policy.grace_s,
-            drain_s=policy.drain_s, memory_bytes=policy.memory_bytes,
+            drain_s=policy.drain_s, memory_bytes=policy.memory_bytes, nice=policy.nice,
         )  # fmt: skip
         began = self._clock()
         process = await WorkerProcess.start(self._python, order, self._environment(), index, self._log)

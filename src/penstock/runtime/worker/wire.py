@@ -65,6 +65,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: float
     drain_s: float
     memory_bytes: int
+    nice: int = 0
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):
