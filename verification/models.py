@@ -23,6 +23,14 @@ class Slow:
         return np.asarray(x)[:, 0].astype("float64")
 '''
 
+MEAN = '''"""The mean of each row."""
+
+
+class Mean:
+    def predict(self, x):
+        return x.mean(axis=1)
+'''
+
 
 def logistic(folder: Path, version: int) -> dict[str, Any]:
     """The arm of version 1 or 2 of the benchmark's pipeline: StandardScaler and LogisticRegression on 30 features."""
@@ -50,6 +58,19 @@ def slow(folder: Path) -> dict[str, Any]:
     source.write_text(SLOW)
     sample = np.arange(64, dtype=np.float32).reshape(-1, 4)
     return _arm(penstock.pack(f"{source}:Slow", sample, name="slow", out=folder / "slow.penstock"), 1)
+
+
+def mean(folder: Path) -> dict[str, Any]:
+    """The arm of a Python class that takes what the pipeline takes, in a worker process."""
+    from sklearn.datasets import load_breast_cancer
+
+    import penstock
+
+    source = folder / "mean.py"
+    source.write_text(MEAN)
+    return _arm(
+        penstock.pack(f"{source}:Mean", load_breast_cancer().data, name="mean", out=folder / "mean.penstock"), 3
+    )
 
 
 def _arm(packed: Any, version: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Closed-loop load by `wrk`, with the benchmark's own script: as many requests as the server can take."""
+"""Load by `wrk`, with the benchmark's own script: as many requests as the server can take, or, with pauses, fewer."""
 
 from __future__ import annotations
 
@@ -17,18 +17,27 @@ LONGEST_S = 600
 
 
 class Wrk:
-    """Calls `url` from `connections` connections for `seconds`, or until `stop`."""
+    """Calls `url` from `connections` connections for `seconds`, or until `stop`.
 
-    def __init__(self, url: str, bodies: list[bytes], connections: int, core: int, folder: Path) -> None:
+    With `pause_ms` each connection pauses so long after an answer, on average.
+    """
+
+    def __init__(
+        self, url: str, bodies: list[bytes], connections: int, core: int, folder: Path, pause_ms: int = 0
+    ) -> None:
         if not shutil.which("wrk"):
             raise CannotMeasureError(
                 "the load generator wrk is not installed; on Debian and Ubuntu: apt-get install wrk"
             )
         file = folder / "bodies.jsonl"
         file.write_bytes(b"\n".join(bodies) + b"\n")
-        self._command = ["wrk", "-t1", f"-c{connections}", "--timeout", "20s", "-s", str(ROOT / "bench" / "post.lua")]
+        post = ROOT / "bench" / "post.lua"
+        script = ROOT / "verification" / "pausing.lua" if pause_ms else post
+        self._command = ["wrk", "-t1", f"-c{connections}", "--timeout", "20s", "-s", str(script)]
         self._url = url
-        self._environment = {**os.environ, "WRK_BODIES": str(file)}
+        self._environment = {
+            **os.environ, "WRK_BODIES": str(file), "WRK_POST": str(post), "WRK_PAUSE_MS": str(pause_ms),
+        }  # fmt: skip
         self._core = core
 
     def run(self, seconds: int) -> dict[str, Any]:

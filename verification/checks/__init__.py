@@ -11,6 +11,7 @@ from verification.checks import (
     loads,
     overload,
     pythons,
+    shadows,
     size,
     suites,
     swap,
@@ -18,6 +19,6 @@ from verification.checks import (
 from verification.finding import Check
 
 CHECKS: tuple[Check, ...] = (
-    lint.CHECK, size.CHECK, *suites.CHECKS, loads.CHECK, overload.CHECK, swap.CHECK, join.CHECK,
+    lint.CHECK, size.CHECK, *suites.CHECKS, loads.CHECK, overload.CHECK, swap.CHECK, shadows.CHECK, join.CHECK,
     convergence.CHECK, experiments.CHECK, pythons.CHECK, bench.CHECK,
 )  # fmt: skip
