@@ -96,16 +96,20 @@ def _half(loads: _Loads, plan: Plan, capacity: int) -> Finding:
     without, with_shadow = loads.alternating(plan.rounds, plan.seconds, _half_load(loads, capacity))
     ratios = [b["p99_ms"] / a["p99_ms"] for a, b in zip(without, with_shadow, strict=True)]
     ratio = statistics.median(ratios)
-    measured = {
+    measured: dict[str, Any] = {
         "ratio": round(ratio, 2), "ratios": [round(one, 2) for one in ratios], "capacity_per_s": capacity,
         "without": _seen(without), "with": _seen(with_shadow) | _copies(with_shadow),
     }  # fmt: skip
     errors = sum(one["errors"] for one in without + with_shadow)
+    met: bool | None = ratio <= 1.2 and not errors
+    if measured["without"]["answers_per_s"] < 0.4 * capacity:
+        # The machine does other things: that was no half load, and its p99 is theirs.
+        met = None
     note = (
         f"{plan.rounds} rounds of {plan.seconds} s each without and with a shadow of every request (another version of "
         "the logistic pipeline), recorded; single-row JSON, wrk with pauses; the median of the rounds' ratios"
     )
-    return Finding("shadow at half load: p99", "<= 1.2 x the p99 without it", measured, ratio <= 1.2 and not errors,
+    return Finding("shadow at half load: p99", "<= 1.2 x the p99 without it", measured, met,
                    command("shadows"), note)  # fmt: skip
 
 
