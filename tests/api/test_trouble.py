@@ -44,7 +44,8 @@ def test_a_database_that_goes_away_for_a_while(make_up, archives, own_postgres):
         up.api.register("sum", archive)
     up.api.apply(spec(sum="sum/1"))
     until(lambda: up.predict() == 110)
-    # When the database is stopped
+    # When the database is stopped, in the middle of an apply
+    operation = up.api.begin(spec(sum="sum/2"))
     own_postgres.stop()
     # Then control says so, whatever is asked, and the node answers
     for method, path, body in (
@@ -54,10 +55,16 @@ def test_a_database_that_goes_away_for_a_while(make_up, archives, own_postgres):
         assert problem(up.api, method, path, body) == (503, "database-unavailable"), path
     until(lambda: up.events("operations-not-read"))
     assert up.predict() == 110
+    # And another control does not start, and says why
+    other = make_up(own_postgres.get_uri())
+    other.home.mkdir(mode=0o700)
+    refused = subprocess.run(other.command(), capture_output=True, text=True)
+    assert refused.returncode == 1 and "[database-unavailable]" in refused.stderr
+    assert "Traceback" not in refused.stderr
     # And when it is back, nobody has to help
     own_postgres.start()
     until(lambda: problem(up.api, "GET", "/v1/status")[0] == 200)
-    up.api.apply(spec(sum="sum/2"))
+    assert up.api.ended(operation)["state"] == "done"
     until(lambda: up.predict() == 210)
     check_whole(own_postgres.get_uri())
     assert not up.events("internal-error") and up.stop() == 0
@@ -154,20 +161,25 @@ def test_a_store_that_fails_or_takes_our_credentials_no_more(make_up, archives, 
     endpoint = parse_qs(urlsplit(s3_bucket).query)["endpoint"][0]
     store = Between(endpoint)
     up = make_up("", "--artifacts", s3_bucket.replace(endpoint, store.url)).start()
-    up.api.register("sum", archives[0])
+    for archive in archives:
+        up.api.register("sum", archive)
     up.api.apply(spec(sum="sum/1"))
     until(lambda: up.predict() == 110)
     # When the store answers nothing but refusals
     store.refuse = status
     # Then registering says so, and what needs no store goes on
-    refused = problem(up.api, "POST", "/v1/models/sum/versions", archives[1].read_bytes())
+    refused = problem(up.api, "POST", "/v1/models/more/versions", archives[1].read_bytes())
     assert refused == (503, "artifacts-unavailable")
     up.api.apply(spec(sum={"model": "sum/1", "limits": {"deadline_ms": 5000}}))
+    # And what needs it waits
+    operation = up.api.begin(spec(sum="sum/2"))
+    until(lambda: up.events("operation-interrupted"))
+    assert up.events("operation-interrupted")[0]["code"] == "artifacts-unavailable"
     assert up.predict() == 110
-    # And when it takes us again, so does control
+    # And when it takes us again, nobody has to help
     store.refuse = 0
-    assert up.api.register("sum", archives[1]) == 2
-    up.api.apply(spec(sum="sum/2"))
+    assert up.api.ended(operation)["state"] == "done"
     until(lambda: up.predict() == 210)
+    assert up.api.register("more", archives[1]) == 1
     assert not up.events("internal-error") and up.stop() == 0
     store.close()

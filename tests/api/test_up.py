@@ -48,12 +48,15 @@ def test_answers_go_on_without_control_and_the_next_one_finds_the_node(make_up, 
     up.api.apply(spec(sum=f"sum/{first}"))
     until(lambda: up.predict() == 110)
     pid = up.node_pid()
-    # When control is killed
+    # When control is killed, in the middle of an upload
     up.kill()
+    half = up.home / "uploads" / "half.penstock"
+    half.write_bytes(b"PK")
     # Then answers go on, and the next control adopts the node instead of starting another
     assert up.predict() == 110
     up.start()
     assert up.node_pid() == pid and f"process {pid}" in up.said()
+    assert not half.exists()
     until(lambda: up.events("node-adopted"))
     # And it follows the new control
     up.api.apply(spec(sum=f"sum/{second}"))
