@@ -1,5 +1,7 @@
 """Betting on means and on pairs: exact at every sample size, however often one looks. Seeds are fixed."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,3 +110,26 @@ def test_betting_without_replacement_knows_what_it_has_seen():
     assert wrong <= 9
     for n in (1, 30, 99):
         assert betting.without_replacement(np.ones(n), 100, 0.05).low >= n / 100 - 1e-9
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2, 0.5])
+def test_without_replacement_over_all_orders_of_a_population(alpha):
+    # Exact: each of the 252 orders of five ones and five zeros is as likely.
+    wrong = []
+    for ones in combinations(range(10), 5):
+        values = np.zeros(10)
+        values[list(ones)] = 1
+        found = betting.without_replacement(values[:8], 10, alpha)
+        wrong.append(not found.low <= 0.5 <= found.high)
+    assert len(wrong) == 252 and np.mean(wrong) <= alpha
+
+
+def test_without_replacement_the_edge_is_where_betting_made_just_enough():
+    values = np.random.default_rng(17).random(60) ** 2
+    low = betting.without_replacement(values, 100, 0.05).low
+    fortunes, most = np.ones(len(betting.STAKES)), 1.0
+    for drawn, value in enumerate(values):
+        rest = (100 * low - values[:drawn].sum()) / (100 - drawn)
+        fortunes *= (1 + betting.STAKES * value) / (1 + betting.STAKES * rest)
+        most = max(most, fortunes.mean())
+    assert most == pytest.approx(2 / 0.05, rel=1e-4)

@@ -1,6 +1,7 @@
 """Every method against numbers that others published: the authors' own code, or the paper."""
 
 import pytest
+from scipy.stats import chi2_contingency, ttest_ind_from_stats
 
 from penstock.measures import (
     asymptotic,
@@ -98,3 +99,19 @@ def test_sample_ratio_and_sample_size():
     statistic, p = sample_ratio.chi_square([821_588, 815_482], [0.5, 0.5])
     assert (round(statistic, 3), f"{p:.3g}") == (22.774, "1.82e-06")
     assert z_test.needed(0.07, 0.09, 0.05, 0.95) == 3980
+
+
+def test_z_tests_are_those_of_scipy():
+    arms = [asymptotic.Moments(4000, 10.0, 25.0), asymptotic.Moments(3000, 10.2, 9.0)]
+    two = [(arm.mean, arm.variance**0.5, arm.count) for arm in reversed(arms)]
+    expected = ttest_ind_from_stats(*two[0], *two[1], equal_var=False, alternative="greater").pvalue
+    assert z_test.two_means(*arms) == pytest.approx(expected, rel=0.01)
+    table = [[70, 930], [90, 910]]
+    assert z_test.two_rates((70, 90), (1000, 1000), one_sided=False) == pytest.approx(
+        chi2_contingency(table, correction=False).pvalue
+    )
+    assert z_test.two_rates((0, 0), (10, 10)) == 1
+    size = z_test.needed_for_means(0.2, 1.0, 0.05, 0.95)
+    assert z_test.two_means(asymptotic.Moments(size, 0, 1.0), asymptotic.Moments(size, 0.1, 1.0)) == pytest.approx(
+        0.05, rel=0.01
+    )

@@ -8,9 +8,11 @@ sequences, Annals of Statistics 52: 2613-2640; with the tuning of GrowthBook, wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log, sqrt
+from math import inf, log, sqrt
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from penstock.measures.interval import Interval
 
@@ -25,16 +27,33 @@ class Moments(msgspec.Struct, frozen=True):
     variance: float
 
 
-def half_width(count: float, deviation: float, alpha: float, best_at: float = BEST_AT) -> float:
+def half_width(count: Any, deviation: Any, alpha: float, best_at: float = BEST_AT) -> Any:
     """Half the width of the confidence sequence of a mean of `count` values with this standard deviation.
 
+    Arrays broadcast.
+
     Example:
-        >>> round(half_width(6461, 0.3334122146 * 6461**0.5, 0.05, 1000), 5)
+        >>> round(float(half_width(6461, 0.3334122146 * 6461**0.5, 0.05, 1000)), 5)
         1.0618
+        >>> half_width(np.array([100, 10_000]), 1.0, 0.05).round(3).tolist()
+        [0.669, 0.031]
     """
     square = (-2 * log(alpha) + log(1 - 2 * log(alpha))) / best_at
     inside = count * square + 1
-    return deviation * sqrt(2 * inside / (count**2 * square) * log(sqrt(inside) / alpha))
+    return deviation * np.sqrt(2 * inside / (count**2 * square) * np.log(np.sqrt(inside) / alpha))
+
+
+def mean(values: Moments, alpha: float, best_at: float = BEST_AT) -> Interval:
+    """The mean of values; without two of them that differ, anything is possible.
+
+    Example:
+        >>> found = mean(Moments(10_000, 5.0, 4.0), 0.05)
+        >>> round(found.low, 3), round(found.high, 3)
+        (4.939, 5.061)
+    """
+    if values.count < 2:
+        return _around(values.mean, inf)
+    return _around(values.mean, half_width(values.count, sqrt(values.variance), alpha, best_at))
 
 
 def difference(strata: Sequence[tuple[Moments, Moments]], alpha: float, best_at: float = BEST_AT / 4) -> Interval:
@@ -42,7 +61,8 @@ def difference(strata: Sequence[tuple[Moments, Moments]], alpha: float, best_at:
 
     Strata are weighted by n0 n1 / (n0 + n1) (Mantel and Haenszel 1959), which is also what `best_at` counts: a quarter
     of all values where arms are equal. The weighted sum of differences has independent increments in its variance, so
-    the sequence holds over strata, too. Without two values in each arm of some stratum, anything is possible.
+    the sequence holds over strata, too. Without two values in each arm of some stratum, or where no value differs from
+    another, anything is possible.
 
     Example:
         >>> one = Moments(4000, 0.07, 0.0651), Moments(4000, 0.09, 0.0819)
@@ -52,15 +72,14 @@ def difference(strata: Sequence[tuple[Moments, Moments]], alpha: float, best_at:
     """
     usable = [(one, two) for one, two in strata if one.count > 1 and two.count > 1]
     if not usable:
-        return Interval(0.0, float("-inf"), float("inf"))
+        return _around(0.0, inf)
     weights = [one.count * two.count / (one.count + two.count) for one, two in usable]
     total = sum(weights)
     sums, variance = 0.0, 0.0
     for weight, (one, two) in zip(weights, usable, strict=True):
         sums += weight * (two.mean - one.mean)
         variance += weight**2 * (one.variance / one.count + two.variance / two.count)
-    half = half_width(total, sqrt(variance / total), alpha, best_at)
-    return Interval(sums / total, sums / total - half, sums / total + half)
+    return _around(sums / total, half_width(total, sqrt(variance / total), alpha, best_at))
 
 
 def lift(
@@ -81,9 +100,16 @@ def lift(
         (0.50386, 0.40098, 0.60675)
     """
     base, other = unadjusted if unadjusted is not None else (baseline.mean, challenger.mean)
+    if not base:
+        return _around(0.0, inf)
     estimate = (challenger.mean - baseline.mean) / base
     variance = challenger.variance / challenger.count / base**2
     variance += baseline.variance / baseline.count * other**2 / base**4
     count = baseline.count + challenger.count
-    half = half_width(count, sqrt(variance * count), alpha, best_at)
-    return Interval(estimate, estimate - half, estimate + half)
+    return _around(estimate, half_width(count, sqrt(variance * count), alpha, best_at))
+
+
+def _around(estimate: float, half: float) -> Interval:
+    # Values that were all the same say nothing of how much they vary, and so nothing of their mean.
+    width = float(half) if half > 0 else inf
+    return Interval(estimate, estimate - width, estimate + width)

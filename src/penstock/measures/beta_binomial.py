@@ -6,7 +6,8 @@ of steps in [-g, h] with mean 0.
 
 from __future__ import annotations
 
-import numpy as np
+from math import inf, log
+
 from scipy.optimize import brentq
 from scipy.special import betainc, betaln
 
@@ -25,11 +26,13 @@ def log_mixture(s: float, v: float, rho: float, g: float, h: float, *, one_sided
     """
     r = max(rho - g * h, 1e-3 * g * h)
     width = g + h
-    x = h / width if one_sided else 1.0
     up, down = (v + h * s) / (h * width), (v - g * s) / (g * width)
-    after = _log_beta((r + v - g * s) / (g * width), (r + v + h * s) / (h * width), x)
-    before = _log_beta(r / (g * width), r / (h * width), x)
-    return float(v / (g * h) * np.log(width) - up * np.log(g) - down * np.log(h) + after - before)
+    before, after = (r / (g * width), r / (h * width)), ((r + v - g * s) / (g * width), (r + v + h * s) / (h * width))
+    value = v / (g * h) * log(width) - up * log(g) - down * log(h) + float(betaln(*after) - betaln(*before))
+    if one_sided:
+        part = float(betainc(*after, h / width))
+        value += log(part / betainc(*before, h / width)) if part else -inf
+    return value
 
 
 def bound(v: float, rho: float, g: float, h: float, alpha: float, *, one_sided: bool = False) -> float:
@@ -42,7 +45,7 @@ def bound(v: float, rho: float, g: float, h: float, alpha: float, *, one_sided: 
         28.4124
     """
     most = v / g * (1 - _EDGE)
-    wanted = np.log(1 / alpha)
+    wanted = log(1 / alpha)
     if log_mixture(most, v, rho, g, h, one_sided=one_sided) < wanted:
         return float("inf")
     return float(brentq(lambda s: log_mixture(s, v, rho, g, h, one_sided=one_sided) - wanted, 0.0, most))
@@ -64,14 +67,9 @@ def rate_interval(successes: int, trials: int, alpha: float, best_at: float = 10
         variance = p * (1 - p)
         # The curve is always the one that is best at 0.05, so that several levels of one sequence are nested.
         rho = best_rho(best_at * variance, 0.05)
-        return log_mixture(successes - trials * p, trials * variance, rho, p, 1 - p) - float(np.log(1 / alpha))
+        return log_mixture(successes - trials * p, trials * variance, rho, p, 1 - p) - log(1 / alpha)
 
     inside = min(max(rate, 2 * _EDGE), 1 - 2 * _EDGE)
     low = brentq(excess, _EDGE, inside) if successes and excess(_EDGE) > 0 else 0.0
     high = brentq(excess, inside, 1 - _EDGE) if successes < trials and excess(1 - _EDGE) > 0 else 1.0
     return Interval(rate, float(low), float(high))
-
-
-def _log_beta(a: float, b: float, x: float) -> float:
-    """The logarithm of the incomplete beta function."""
-    return float(betaln(a, b) + np.log(betainc(a, b, x)))

@@ -19,7 +19,7 @@ from penstock.measures.interval import Interval
 
 # Which part of the fortune is at stake against a mean of 1/2: the least is best for millions of values.
 _PARTS = np.geomspace(0.004, 0.97, 32)
-_STAKES = 2 * _PARTS / (1 - _PARTS)
+STAKES = 2 * _PARTS / (1 - _PARTS)
 _BLOCK = 4096
 _TOLERANCE = 1e-9
 _MOST_STEPS = 60
@@ -60,7 +60,7 @@ def log_wealth(values: npt.ArrayLike, mean: float, *, above: bool) -> float:
     x, counts = _counted(values)
     if not above:
         x, mean = 1 - x, 1 - mean
-    return float(_log_mean(_log_payoffs(x, counts) - counts.sum() * np.log1p(_STAKES * mean)))
+    return float(_log_mean(_log_payoffs(x, counts) - counts.sum() * np.log1p(STAKES * mean)))
 
 
 def without_replacement(values: npt.ArrayLike, population: int, alpha: float) -> Interval:
@@ -80,13 +80,13 @@ def without_replacement(values: npt.ArrayLike, population: int, alpha: float) ->
     def least(x: Floats) -> float:
         seen = np.cumsum(x) - x
         left = population - np.arange(len(x))
-        payoffs = np.log1p(np.outer(_STAKES, x))
+        payoffs = np.log1p(np.outer(STAKES, x))
         certain, possible = x.sum() / population, (x.sum() + population - len(x)) / population
 
         def ever(mean: float) -> float:
             # What is left has a mean that follows from the hypothesis and from what was seen.
             rest = np.clip((mean * population - seen) / left, 0.0, 1.0)
-            logs = np.cumsum(payoffs - np.log1p(np.outer(_STAKES, rest)), axis=1)
+            logs = np.cumsum(payoffs - np.log1p(np.outer(STAKES, rest)), axis=1)
             return float(_log_mean(logs).max())
 
         if ever(certain) < wanted or ever(possible) >= wanted:
@@ -111,7 +111,7 @@ def _log_payoffs(x: Floats, counts: Floats) -> Floats:
     """
     # In blocks, which stay in the processor's cache.
     parts = [slice(start, start + _BLOCK) for start in range(0, len(x), _BLOCK)]
-    found: Floats = np.sum([np.log1p(np.outer(_STAKES, x[part])) @ counts[part] for part in parts], axis=0)
+    found: Floats = np.sum([np.log1p(np.outer(STAKES, x[part])) @ counts[part] for part in parts], axis=0)
     return found
 
 
@@ -130,13 +130,13 @@ def _edges(payoffs: Floats, count: float, start: Floats, wanted: float) -> Float
     """
     means = np.clip(start, 0, 1)
     for _ in range(_MOST_STEPS):
-        cost = 1 + means[:, None] * _STAKES
+        cost = 1 + means[:, None] * STAKES
         logs = payoffs - count * np.log(cost)
         most = logs.max(axis=1)
         worth = np.exp(logs - most[:, None])
         total = worth.sum(axis=1)
-        excess = most + np.log(total / len(_STAKES)) - wanted
-        slope = count * (worth * _STAKES / cost).sum(axis=1) / total
+        excess = most + np.log(total / len(STAKES)) - wanted
+        slope = count * (worth * STAKES / cost).sum(axis=1) / total
         before, means = means, np.clip(means + excess / slope, 0, 1)
         if np.abs(means - before).max() < _TOLERANCE:
             break

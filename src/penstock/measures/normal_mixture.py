@@ -7,6 +7,7 @@ says where the curve is tightest. Arrays broadcast.
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def best_rho(v: float, alpha: float, *, one_sided: bool = False) -> float:
         12.60056
     """
     level = 2 * alpha if one_sided else alpha
-    return float(v / (2 * np.log(1 / level) + np.log(1 + 2 * np.log(1 / level))))
+    return v / (2 * log(1 / level) + log(1 + 2 * log(1 / level)))
 
 
 def log_mixture(s: Any, v: Any, rho: float, *, one_sided: bool = False) -> Floats:
