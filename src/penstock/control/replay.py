@@ -39,6 +39,8 @@ def find_unrecorded(connection: Connection) -> str:
         told.hear(event)
     for key in sorted(told.facts.keys() | stored.keys()):
         log, table = told.facts.get(key), stored.get(key)
+        if log is None and table is not None and key[0] == "gate report":
+            log = told.reports.get((key[1].partition(" by ")[0], table["report"]))
         if log is not None and table is not None:
             # What an older Penstock wrote tells fewer fields.
             table = {name: table[name] for name in log}
@@ -52,6 +54,7 @@ class _Told:
 
     def __init__(self) -> None:
         self.facts: Facts = {}
+        self.reports: Facts = {}
         self._released: dict[str, str | None] = {}
         self._served: dict[str, str] = {}
         self._spec: dict[str, Any] = {}
@@ -84,8 +87,13 @@ class _Told:
                 decided = {"decided_at": event.time, "decided_by": event.actor, "reason": event.reason}
                 self.facts["approval", which] |= after | decided
             case "gates.judged":
-                key = f"{event.subject} for {after['endpoint']} by {after.get('plan')}"
-                self.facts["gate report", key] = {"verdict": after["verdict"], "report": after["report"], **made}
+                found = {"verdict": after["verdict"], "report": after["report"], **made}
+                version = f"{event.subject} for {after['endpoint']}"
+                if "plan" in after:
+                    self.facts["gate report", f"{version} by {after['plan']}"] = found
+                else:
+                    # An older Penstock did not say which gates: its reports are known by what they say.
+                    self.reports[version, after["report"]] = found
 
     def _generation(self, number: str, made: dict[str, Any]) -> None:
         for name, endpoint in self._released.items():
