@@ -48,10 +48,10 @@ def judge_served(store: Store, identity: Identity, decide: Judge, *, golden_alon
         gates = checks.gates_of(spec, name)
         if not gates.gates():
             continue
-        heaviest = max(endpoint.arms, key=lambda arm: arm.weight)
+        served = checks.champion_of(endpoint)
         # Two arms of one version are one check.
         for version, bundle in {arm.version: arm.bundle for arm in endpoint.arms}.items():
-            champion = heaviest if version != heaviest.version else None
+            champion = served if served is not None and version != served.version else None
             check = Check(
                 endpoint=name,
                 version=version,

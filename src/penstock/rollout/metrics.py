@@ -26,7 +26,6 @@ FORMS: Mapping[Kind, Form] = {
     "disagreement": "agreement",
 }
 _OUTCOMES = frozenset({"match", "rate", "mean"})
-_PAIRED = frozenset({"disagreement"})
 _MARGINS: Mapping[Kind, float] = {"errors": 0.01, "saturation": 0.01, "latency": 0.25, "cost": 0.25, "shift": 0.1}
 
 
@@ -36,7 +35,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     `kind`:
     - `errors`: share of calls that failed; `saturation`: share refused or late because there was too much to do;
     - `latency`: the `quantile` of milliseconds; `cost`: mean milliseconds of a call;
-    - `shift`: distance of the distributions of an output (KS for numbers, total variation for labels);
+    - `shift`: distance of the distributions of a numeric output (Kolmogorov and Smirnov's);
     - `disagreement`: share of copied calls that a shadow answers otherwise than the champion;
     - `match`: share of outcomes that equal the output; `rate`: share of outcomes that are true; `mean`: their mean.
 
@@ -105,7 +104,7 @@ def check_metric(metric: Metric, path: str, *, shadowing: bool) -> None:
         raise _invalid(
             path, f"{kind} {'needs the name of an' if kind in _OUTCOMES else 'has no'} outcome", "outcome: label"
         )
-    if kind in _PAIRED and not shadowing:
+    if kind == "disagreement" and not shadowing:
         raise _invalid(path, f"{kind} compares answers to the same call: only shadows have them", "strategy: shadow")
     if shadowing and kind in ("saturation", "latency"):
         raise _invalid(path, f"a shadow has no {kind} that a caller would see")

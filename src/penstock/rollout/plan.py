@@ -1,7 +1,4 @@
-"""What a rollout is told: the strategy, its pace, what is measured, and what a verdict leads to.
-
-`penstock.yaml` holds one under `endpoints.NAME.rollout`; the command line and Python make the same value.
-"""
+"""What a rollout is told: the strategy, its pace, what is measured, and what a verdict leads to."""
 
 from __future__ import annotations
 
@@ -120,9 +117,7 @@ def check_plan(plan: RolloutPlan, path: str) -> None:
             raise _invalid(
                 f"{path}.{name}",
                 f"{plan.strategy} has no {name}",
-                f"it has {', '.join(sorted(own))}, and {', '.join(sorted(_SHARED - {'strategy'}))}".replace(
-                    "has , and", "has"
-                ),
+                "it has " + ", and ".join(", ".join(sorted(part)) for part in (own, _SHARED - {"strategy"}) if part),
             )
     if plan.steps and plan.ramp_s is not None:
         raise _invalid(f"{path}.ramp_s", "give either steps or ramp_s")

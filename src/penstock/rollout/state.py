@@ -11,7 +11,7 @@ from penstock.rollout.plan import RolloutPlan
 
 Phase = Literal["loading", "step", "baking", "finishing", "ended"]
 Hold = Literal["", "paused", "waiting"]
-End = Literal["", "promoted", "rolled-back", "aborted", "failed", "replaced"]
+End = Literal["", "promoted", "rolled-back", "aborted", "failed"]
 
 
 class Stratum(msgspec.Struct, frozen=True, kw_only=True):
