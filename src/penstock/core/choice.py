@@ -42,6 +42,7 @@ class Chooser:
     """Chooses among the arms of one endpoint.
 
     Example:
+        >>> from penstock.core.routes import Arm, Unit
         >>> arms = tuple(Arm(name=name, version=f"m/{n}", bundle="", uri="", weight=weight)
         ...              for n, (name, weight) in enumerate((("old", 9_000), ("new", 1_000)), 1))
         >>> chooser = Chooser("churn", Endpoint(arms=arms, unit=Unit(header="x-user")))
