@@ -53,11 +53,19 @@ NEEDS = {
     ("POST", "/v1/approvals/{number}/approve"): "approve",
     ("POST", "/v1/approvals/{number}/refuse"): "approve",
     ("POST", "/v1/outcomes"): "outcomes",
+    ("GET", "/v1/rollouts"): "read",
+    ("GET", "/v1/rollouts/{number}"): "read",
+    ("GET", "/v1/rollouts/{number}/events"): "read",
+    ("POST", "/v1/rollouts/{number}/{command}"): "apply",
+    ("POST", "/v1/endpoints/{endpoint}/rollout"): "apply",
+    ("POST", "/v1/endpoints/{endpoint}/retry"): "apply",
+    ("POST", "/v1/endpoints/{endpoint}/rollback"): "apply",
+    ("GET", "/v1/endpoints/{endpoint}/releases"): "read",
 }
 # Names that are there, so that what answers is the door and not an empty house.
 KNOWN = {
     "model": "sum", "number": "1", "alias": "champion", "name": "local", "key_id": "none", "generation": "1",
-    "digest": "sha256:" + 64 * "0",
+    "digest": "sha256:" + 64 * "0", "command": "pause", "endpoint": "one",
 }  # fmt: skip
 # What the query must say for the door to be reached.
 QUERY = {"/v1/versions": "?ref=sum"}

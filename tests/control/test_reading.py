@@ -99,7 +99,7 @@ def test_every_fault_says_where_it_is(text):
     assert str(caught.value).startswith("penstock.yaml: ")
 
 
-@pytest.mark.parametrize("name", ["rollouts", "monitors"])
+@pytest.mark.parametrize("name", ["monitors"])
 def test_what_is_not_there_yet_is_refused_by_name(name):
     with pytest.raises(Unsupported, match="does not have them") as caught:
         read_spec(f"version: 1\n{name}: {{}}")

@@ -22,7 +22,7 @@ def test_the_schema_is_up_to_date():
     assert page("docs/formats/penstock.schema.json") == writer.schema(), AGAIN
 
 
-@pytest.mark.parametrize("guide", ["docs/guide/control.md"])
+@pytest.mark.parametrize("guide", ["docs/guide/control.md", "docs/guide/rollouts.md"])
 def test_every_example_reads(guide):
     examples = re.findall(r"```yaml\n(.*?)```", page(guide), re.DOTALL)
     assert examples

@@ -30,6 +30,7 @@ HEADS = {
     "0001": ("sha256:fe00540f3106d12e678c37235454b015663f95fdb8debed785137cd0816fa7d8", 5),
     "0002": ("sha256:061828401ff6de487cfc6534b7f03003f8eb962828049fc81be20d586cb9876c", 10),
     "0003": ("sha256:061828401ff6de487cfc6534b7f03003f8eb962828049fc81be20d586cb9876c", 10),
+    "0004": ("sha256:061828401ff6de487cfc6534b7f03003f8eb962828049fc81be20d586cb9876c", 10),
 }
 # It opened nothing but the database it was made in, for a moment.
 KEY = "pk_b72d7d8fa294_H3FOjXsqmIZi9K8VuuzMubpaejTre2cBXPbmQeAqiCA"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from penstock.core.routes import Arm, Endpoint, Unit, read_routes
 from penstock.rollout.arms import compared, endpoint_of, share_of
 from penstock.rollout.decide import Facts, begin, decide, obey
-from penstock.rollout.judge import Judgement
+from penstock.rollout.judgement import Judgement
 from penstock.rollout.metrics import Metric
 from penstock.rollout.plan import RolloutPlan
 from penstock.rollout.state import Rollout

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from penstock.api import checks, deploy, gate_files, health, keys, models, nodes, outcomes
+from penstock.api import checks, deploy, gate_files, health, keys, models, nodes, outcomes, rollouts
 from penstock.api.answers import problem
 from penstock.api.described import describe
 from penstock.api.doors import Doors, Event
@@ -33,7 +33,7 @@ def build_app(doors: Doors | None) -> FastAPI:
         openapi_url="/openapi.json",
     )
     app.state.doors = doors
-    for part in (health, models, deploy, checks, gate_files, nodes, keys, outcomes):
+    for part in (health, models, deploy, checks, gate_files, nodes, keys, outcomes, rollouts):
         app.include_router(part.router)
     app.add_exception_handler(PenstockError, _failed)
     app.add_exception_handler(RequestValidationError, _misread)

@@ -25,11 +25,13 @@ from penstock.api.executor import Executor
 from penstock.api.leases import Leases
 from penstock.api.local_node import LocalNode
 from penstock.api.nodes import node_subject
+from penstock.api.rolling import Rolling
 from penstock.api.schedules import Schedules
 from penstock.api.server import ControlServer, listen, listen_here
 from penstock.api.watch import RoutesWatch
 from penstock.control.checks import run_gates_here
 from penstock.control.control import Control
+from penstock.control.rollouts import looking_at
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated
 from penstock.predlog.origins import Origins
@@ -117,7 +119,8 @@ class _Up:
         settings = self.settings
         judge = partial(run_gates_here, log_address=settings.log_address, allow_pickle=settings.allow_pickle)
         blobs = open_blobs(settings.artifacts_url)
-        with Control.open(settings.database_url, blobs, settings.home, judge=judge) as control:
+        look = looking_at(open_places(settings.home, settings.log_address))
+        with Control.open(settings.database_url, blobs, settings.home, judge=judge, look=look) as control:
             admin_key = await asyncio.to_thread(control.ensure_admin_key)
             node = await asyncio.to_thread(self._local_node, control)
             async with self._serving(control):
@@ -158,7 +161,8 @@ class _Up:
         server = ControlServer(app, self.public, self.here, self.settings.tls, self.log.event)
         actions = actions_of(control, places, _HERE, self.log.event, wall)
         schedules = Schedules(control, actions, leases.claim, self.log.event, wall)
-        work = (watch.run(), executor.run(), schedules.run(), server.renew())
+        rolling = Rolling(control, leases, self.log.event)
+        work = (watch.run(), executor.run(), rolling.run(), schedules.run(), server.renew())
         tasks = [asyncio.ensure_future(one) for one in work]
         serving = asyncio.ensure_future(server.serve())
         try:

@@ -9,14 +9,13 @@ from datetime import UTC, datetime, timedelta
 from penstock.api.actions import OF_EACH_HOME
 from penstock.api.doors import Event
 from penstock.control.control import Control
+from penstock.control.cron import is_due
 from penstock.control.spec import Schedule, Spec
 from penstock.core.clock import Clock
 from penstock.core.errors import PenstockError
 
 LOOK_S = 5.0
 _MOST_MINUTES = 5
-_FIRST = (0, 0, 1, 1, 0)
-_LAST = (59, 23, 31, 12, 7)
 _HOURLY = Schedule(cron="7 * * * *", what="compact-log")
 
 
@@ -98,39 +97,3 @@ class Schedules:
 
     def _minute(self) -> datetime:
         return datetime.fromtimestamp(self._clock() // 60 * 60, UTC)
-
-
-def is_due(cron: str, minute: datetime) -> bool:
-    """Whether five cron fields name this minute: minute, hour, day of month, month, day of week (0 and 7 are Sunday).
-
-    As in crontab(5): where both days are given, either of them is enough.
-
-    Example:
-        >>> monday = datetime(2026, 11, 23, 2, 30)
-        >>> is_due("30 2 * * *", monday), is_due("*/15 2-4 * * 1", monday), is_due("0 2 * * *", monday)
-        (True, True, False)
-        >>> is_due("30 2 1 * 1", monday), is_due("30 2 1 * 2", monday)
-        (True, False)
-    """
-    fields = cron.split()
-    now = (minute.minute, minute.hour, minute.day, minute.month, minute.isoweekday() % 7)
-    meets = [
-        value in _values(field, first, last)
-        for field, value, first, last in zip(fields, now, _FIRST, _LAST, strict=True)
-    ]
-    if now[4] == 0:
-        meets[4] = meets[4] or 7 in _values(fields[4], 0, 7)
-    days = (meets[2] or meets[4]) if "*" not in (fields[2][0], fields[4][0]) else (meets[2] and meets[4])
-    return meets[0] and meets[1] and meets[3] and days
-
-
-def _values(field: str, first: int, last: int) -> set[int]:
-    found: set[int] = set()
-    for part in field.split(","):
-        span, _, step = part.partition("/")
-        low, _, high = span.partition("-")
-        begin = first if low == "*" else int(low)
-        # `5/10` begins at 5 and goes on to the end.
-        end = last if low == "*" or (step and not high) else int(high or low)
-        found |= set(range(begin, end + 1, int(step or 1)))
-    return found

@@ -69,7 +69,7 @@ def apply(
         served = _wait(desk, done.generation, wait_s) if wait and done.generation is not None else None
     lines = convergence_lines(served) if served is not None else ()
     answer({"operation": done, "nodes": served}, lines, as_json=as_json)
-    _leave(done, served)
+    leave(done, served)
 
 
 def approve(id: Number, reason: Reason = "", *, place: Place, server: Server, as_json: Json = False) -> None:  # noqa: A002 - the argument's name
@@ -125,7 +125,8 @@ def _looks(desk: Desk, generation: int, wait_s: float) -> Iterator[Convergence]:
         time.sleep(_LOOK_S)
 
 
-def _leave(done: Operation, served: Convergence | None) -> None:
+def leave(done: Operation, served: Convergence | None = None) -> None:
+    """End the command as the operation ended: with its error, or the status that says that somebody is asked."""
     if done.state == "waiting-approval":
         tell(f"penstock approve {done.approval} lets it happen, penstock refuse {done.approval} does not")
         raise typer.Exit(INCONCLUSIVE)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from penstock.cli.answers import counted
+from penstock.cli.rollout_lines import rollout_line
 from penstock.core.clock import timestamp
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def status_lines(status: Status) -> Iterator[str]:
     for one in status.endpoints:
         arms = ", ".join(f"{arm.version} {arm.weight / 100:g}%" for arm in one.endpoint.arms)
         yield f"endpoint {one.name:<20} {arms}  since generation {one.since}"
+    yield from map(rollout_line, status.rollouts)
     yield from map(node_line, status.nodes)
     if not status.nodes:
         yield "no node was heard of yet"

@@ -9,12 +9,27 @@ from pathlib import Path
 from penstock.cli.settings import Settings
 from penstock.control.checks import run_gates_here
 from penstock.control.control import Control
+from penstock.control.deploy import Start
 from penstock.control.reading import read_spec_file
-from penstock.control.records import Approval, Convergence, KeyRecord, NewKey, Operation, Plan, Status
+from penstock.control.records import (
+    Approval,
+    Convergence,
+    KeyRecord,
+    NewKey,
+    Operation,
+    Plan,
+    Release,
+    RolloutEvent,
+    RolloutRecord,
+    Status,
+)
+from penstock.control.rollouts import looking_at
 from penstock.core.verdicts import Report
 from penstock.gates.plan import GatePlan
+from penstock.predlog.table_views import open_places
 from penstock.registry.aliases import Expected
 from penstock.registry.records import Verification
+from penstock.rollout.decide import Command
 from penstock.security.identity import Identity
 from penstock.storage.locate import open_blobs
 
@@ -28,6 +43,7 @@ class Embedded:
             open_blobs(settings.artifacts_url),
             settings.home,
             judge=partial(run_gates_here, log_address=log_address),
+            look=looking_at(open_places(settings.home, log_address)),
         )
         self._identity = Identity(subject=settings.actor, role="admin")
 
@@ -119,3 +135,32 @@ class Embedded:
     def verify_audit(self, expected: str) -> Verification:
         """Whether the log is whole and tells all that the tables say."""
         return self._control.verify_audit(expected)
+
+    def start(self, endpoint: str, wish: Start, tell: Callable[[Operation], None]) -> Operation:
+        """Run its gates and begin it, here and now."""
+        begun = self._control.rollouts.start(endpoint, wish, identity=self._identity)
+        return self._control.continue_operation(begun.id, tell=tell)
+
+    def rollouts(self, endpoint: str) -> list[RolloutRecord]:
+        """Rollouts, the newest first."""
+        return self._control.rollouts.page(endpoint=endpoint)
+
+    def rollout_events(self, number: int) -> list[RolloutEvent]:
+        """What one did."""
+        return self._control.rollouts.events(number)
+
+    def command_rollout(self, number: int, what: Command, reason: str) -> RolloutRecord:
+        """Tell one what to do."""
+        return self._control.rollouts.command(number, what, identity=self._identity, reason=reason)
+
+    def retry(self, endpoint: str, reason: str) -> RolloutRecord:
+        """Begin again what went back."""
+        return self._control.rollouts.retry(endpoint, identity=self._identity, reason=reason)
+
+    def rollback(self, endpoint: str, to: int | None, reason: str) -> RolloutRecord:
+        """Serve what was served before."""
+        return self._control.rollouts.rollback(endpoint, identity=self._identity, to=to, reason=reason)
+
+    def releases(self, endpoint: str) -> list[Release]:
+        """What an endpoint was."""
+        return self._control.rollouts.releases(endpoint)

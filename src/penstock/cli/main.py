@@ -22,6 +22,7 @@ from penstock.cli import (
     logs,
     registry,
     replay,
+    rollout,
     serve,
     status,
     up,
@@ -56,6 +57,7 @@ def build_app() -> typer.Typer:
         status,
         keys,
         backup,
+        rollout,
         experiment,
     ):
         part.add_commands(app)

@@ -13,6 +13,7 @@ import msgspec
 from penstock.bundle.bundle import Bundle, open_bundle, save_bundle
 from penstock.control.checking import CheckWish
 from penstock.control.checks import rename_files
+from penstock.control.deploy import Start
 from penstock.control.gate_files import reference_to, split_reference
 from penstock.control.nodes import convergence
 from penstock.control.plan import bundle_path
@@ -26,6 +27,9 @@ from penstock.control.records import (
     NodeRecord,
     Operation,
     Plan,
+    Release,
+    RolloutEvent,
+    RolloutRecord,
     Status,
 )
 from penstock.control.spec import Spec
@@ -33,6 +37,7 @@ from penstock.core.digest import canonical_json
 from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.core.verdicts import Report
 from penstock.gates.plan import with_files
+from penstock.rollout.decide import Command
 from penstock.sdk.security import Security, headers_of, tls_of
 
 Answer = TypeVar("Answer")
@@ -154,6 +159,36 @@ class Remote:
             "POST", f"/v1/approvals/{number}/{decision}", Approval, content=canonical_json({"reason": reason})
         )
 
+    def start(self, endpoint: str, wish: Start, tell: Callable[[Operation], None]) -> Operation:
+        """Ask for it, and follow its gates."""
+        asked = self._ask("POST", f"{_endpoint(endpoint)}/rollout", Operation, content=canonical_json(wish))
+        return self._followed(asked, tell)
+
+    def rollouts(self, endpoint: str) -> list[RolloutRecord]:
+        """Rollouts, the newest first."""
+        return self._all("/v1/rollouts", RolloutRecord, endpoint=endpoint)
+
+    def rollout_events(self, number: int) -> list[RolloutEvent]:
+        """What one did."""
+        return self._ask("GET", f"/v1/rollouts/{number}/events", list[RolloutEvent])
+
+    def command_rollout(self, number: int, what: Command, reason: str) -> RolloutRecord:
+        """Tell one what to do."""
+        return self._ask("POST", f"/v1/rollouts/{number}/{what}", RolloutRecord, params={"reason": reason})
+
+    def retry(self, endpoint: str, reason: str) -> RolloutRecord:
+        """Begin again what went back."""
+        return self._ask("POST", f"{_endpoint(endpoint)}/retry", RolloutRecord, params={"reason": reason})
+
+    def rollback(self, endpoint: str, to: int | None, reason: str) -> RolloutRecord:
+        """Serve what was served before."""
+        wanted = {"reason": reason} if to is None else {"reason": reason, "to": to}
+        return self._ask("POST", f"{_endpoint(endpoint)}/rollback", RolloutRecord, params=wanted)
+
+    def releases(self, endpoint: str) -> list[Release]:
+        """What an endpoint was."""
+        return self._ask("GET", f"{_endpoint(endpoint)}/releases", list[Release])
+
     # How
 
     def _pinned(self, file: Path, *, upload: bool) -> Spec:
@@ -194,9 +229,9 @@ class Remote:
         finally:
             archive.unlink(missing_ok=True)
 
-    def _all(self, path: str, kind: type[Answer]) -> list[Answer]:
+    def _all(self, path: str, kind: type[Answer], **wanted: str) -> list[Answer]:
         found: list[Answer] = []
-        params: dict[str, Any] = {"limit": _PAGE}
+        params: dict[str, Any] = {"limit": _PAGE, **wanted}
         while True:
             part = self._ask("GET", path, Page, params=params)
             found += [msgspec.json.decode(item, type=kind) for item in part.items]
@@ -231,6 +266,10 @@ class Remote:
 
     def _strange(self, what: str) -> PenstockError:
         return Unavailable("control-unavailable", f"{self._url} does not answer as control does: {what}")
+
+
+def _endpoint(name: str) -> str:
+    return f"/v1/endpoints/{quote(name, safe='')}"
 
 
 class _Problem(msgspec.Struct):

@@ -3,7 +3,7 @@
 begin      bundles registered, the plan checked, the wish written down          -> pending
 judge      one report after the other, each kept as soon as it is there         -> running
 conclude   somebody applied in between? a gate failed? somebody must agree?     -> failed | waiting-approval
-else aliases, releases and the generation, all or nothing            -> done
+           else aliases, releases, rollouts and the generation, all or nothing  -> done
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.control import approvals, checks, gate_files, operations
+from penstock.control import approvals, checks, gate_files, operations, rollout_rows, rollouts
+from penstock.control.addresses import loaded
 from penstock.control.checks import Judge
+from penstock.control.meaning import arms_of
 from penstock.control.plan import bundle_path, pin, plan_in
 from penstock.control.records import AliasMove, Check, Operation, Plan
 from penstock.control.resolve import Resolved
@@ -48,6 +50,7 @@ def begin(
         plan, _, head = plan_in(connection, store, pinned)
     _check_generation(head, expected)
     _allow(identity, plan)
+    _refuse_untimely(store, head, plan, spec)
     _register(store, spec, identity, reason, base)
     with store.change(identity, reason) as change:
         # Again, because the versions have their numbers now.
@@ -98,19 +101,75 @@ def _conclude(store: Store, change: Change, number: int, wish: Wish) -> None:
         return
     plan, resolved, head = plan_in(change.connection, store, wish.spec)
     _check_generation(head, wish.expected)
-    _check_unmoved(wish, resolved)
+    _check_unmoved(wish, plan, resolved)
     _allow(wish.identity, plan)
+    _refuse_untimely(store, head, plan, wish.spec)
     because = [*_questions(change, wish), *(f"the alias {alias} loses its protection" for alias in plan.unprotected)]
     if because and not _approved(change, operation):
         _ask(change, operation, wish, plan, because)
         return
-    for move in wish.moves:
-        aliases.set_alias(change, move.model, move.alias, move.after, move.before or "absent", approved=True)
     if plan.empty:
         operations.move(change, number, "done", "nothing to change", generation=head.generation)
         return
-    generation = write_applied(change, head, wish.spec, resolved.endpoints)
-    operations.move(change, number, "done", f"generation {generation}", generation=generation)
+    rolling = _rolling(head, plan, wish.spec)
+    waiting = {move for wanted in rolling.values() for move in wanted.moves}
+    for move in wish.moves:
+        if move not in waiting:
+            aliases.set_alias(change, move.model, move.alias, move.after, move.before or "absent", approved=True)
+    endpoints, text = _endpoints(change, head, plan, rolling)
+    generation = write_applied(change, head, wish.spec, endpoints, rolling)
+    operations.move(change, number, "done", f"generation {generation}{text}", generation=generation)
+
+
+def _rolling(head: Head, plan: Plan, spec: Spec) -> dict[str, rollouts.Wanted]:
+    """The endpoints that another version takes over by a rollout; every other change is made at once."""
+    found = {}
+    for change in plan.changes:
+        about = spec.endpoints.get(change.endpoint)
+        if change.what != "changed" or about is None or about.rollout is None or change.after is None:
+            continue
+        before = head.endpoints[change.endpoint]
+        if change.after.arms[0].bundle in {arm.bundle for arm in before.arms}:
+            continue
+        named = {(ref.name, ref.alias) for _, ref, _ in arms_of(about, change.endpoint)}
+        moves = tuple(move for move in plan.aliases if (move.model, move.alias) in named)
+        found[change.endpoint] = rollouts.Wanted(plan=about.rollout, before=before, after=change.after, moves=moves)
+    return found
+
+
+def _endpoints(
+    change: Change, head: Head, plan: Plan, rolling: dict[str, rollouts.Wanted]
+) -> tuple[dict[str, Endpoint], str]:
+    """What is served from now on, and what is told of it. Rollouts that led elsewhere are given up."""
+    served, told = dict(head.endpoints), ""
+    for one in plan.changes:
+        if one.what == "unchanged":
+            continue
+        if one.endpoint in head.standing:
+            rollout_rows.give_up(change, head.standing[one.endpoint])
+        if one.endpoint in rolling:
+            wanted = rolling[one.endpoint]
+            served[one.endpoint] = rollouts.begin(change, one.endpoint, wanted, head.generation + 1)
+            told += f"; {one.endpoint}: {wanted.plan.strategy} to {wanted.after.arms[0].version} begins"
+        elif one.after is not None:
+            served[one.endpoint] = one.after
+        else:
+            del served[one.endpoint]
+    return served, told
+
+
+def _refuse_untimely(store: Store, head: Head, plan: Plan, spec: Spec) -> None:
+    """Raise for a change of an endpoint that may not be now: Conflict (`rollout-running`), Refused (`frozen`).
+
+    And Unsupported (`missing-extra`) for a rollout that this control could not judge.
+    """
+    changed = [one.endpoint for one in plan.changes if one.what != "unchanged"]
+    for endpoint in changed:
+        rollouts.refuse_running(head, endpoint)
+    if changed:
+        rollouts.refuse_frozen(head, store)
+    if any(spec.endpoints[one].rollout is not None for one in changed if one in spec.endpoints):
+        rollouts.refuse_unable()
 
 
 def _questions(change: Change, wish: Wish) -> list[str]:
@@ -166,8 +225,8 @@ def _check_generation(head: Head, expected: int | None) -> None:
         )
 
 
-def _check_unmoved(wish: Wish, resolved: Resolved) -> None:
-    if resolved.endpoints != wish.endpoints or resolved.moves != wish.moves:
+def _check_unmoved(wish: Wish, plan: Plan, resolved: Resolved) -> None:
+    if resolved.endpoints != wish.endpoints or plan.aliases != wish.moves:
         raise Conflict(
             "generation-moved",
             "an alias or a version that the spec names changed since it was planned",
@@ -194,7 +253,7 @@ def _register(store: Store, spec: Spec, identity: Identity, reason: str, base: P
 
 def _refuse_unregistered(plan: Plan) -> None:
     for change in plan.changes:
-        for arm in change.after.arms if change.after is not None else ():
+        for arm in loaded(change.after) if change.after is not None else ():
             if not arm.uri:
                 raise NotFound(
                     "unknown-bundle", f"{arm.bundle} is not registered as {arm.version}", hint="penstock register"

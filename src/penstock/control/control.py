@@ -28,6 +28,7 @@ from penstock.control import (
     operations,
     plan,
     replay,
+    rollouts,
     routing,
     status,
 )
@@ -44,16 +45,20 @@ from penstock.control.records import (
     Plan,
     Status,
 )
+from penstock.control.rolling import Rollouts
+from penstock.control.rollouts import Look
 from penstock.control.spec import Spec
 from penstock.control.store import Store
 from penstock.core.clock import Clock, wall
 from penstock.core.routes import RouteDocument
 from penstock.core.verdicts import Report
 from penstock.gates.plan import GatePlan
+from penstock.predlog.table_views import open_places
 from penstock.registry.aliases import Expected
 from penstock.registry.migrate import migrate
 from penstock.registry.records import Verification
 from penstock.registry.registry import Registry
+from penstock.rollout.plan import RolloutPlan
 from penstock.security.identity import Identity
 from penstock.security.permissions import allow
 from penstock.storage.blobs import Blobs
@@ -63,22 +68,31 @@ from penstock.storage.database import open_database
 class Control:
     """Specs, generations, keys, nodes and approvals in the registry's database; any number of processes may use one.
 
-    `judge` runs the gates of a version; the default runs them on this machine.
+    `judge` runs the gates of a version, by default on this machine; `look` finds what was seen of a rollout, by default
+    in the prediction log of the home.
     """
 
-    def __init__(self, store: Store, judge: Judge) -> None:
+    def __init__(self, store: Store, judge: Judge, look: Look | None = None) -> None:
         self._store = store
         self._judge = judge
+        self._look = look or rollouts.looking_at(open_places(store.home))
 
     @classmethod
     def open(
-        cls, database_url: str, blobs: Blobs, home: Path, *, clock: Clock = wall, judge: Judge = checks.run_gates_here
+        cls,
+        database_url: str,
+        blobs: Blobs,
+        home: Path,
+        *,
+        clock: Clock = wall,
+        judge: Judge = checks.run_gates_here,
+        look: Look | None = None,
     ) -> Self:
         """Open the database, creating or upgrading its tables; raises what `open_database` and `migrate` raise."""
         database = open_database(database_url)
         try:
             migrate(database)
-            return cls(Store(database, blobs, home, clock), judge)
+            return cls(Store(database, blobs, home, clock), judge, look)
         except BaseException:
             database.close()
             raise
@@ -137,11 +151,22 @@ class Control:
         endpoint: str = "",
         alias: str = "",
         reason: str = "",
+        rollout: RolloutPlan | None = None,
         tell: operations.Tell = operations.silent,
         choices: Mapping[str, Any] | None = None,
     ) -> deploy.Deployed:
-        """Pack, register, gate and apply a model in one call; `choices` are those of `penstock.pack`."""
-        wish = deploy.Wish(name=name, endpoint=endpoint or name, alias=alias, reason=reason, choices=choices or {})
+        """Pack, register, gate and apply a model in one call; `choices` are those of `penstock.pack`.
+
+        With `rollout` a version that follows another takes over by it, which `tick_rollout` (or `penstock up`) does.
+        """
+        wish = deploy.Wish(
+            name=name,
+            endpoint=endpoint or name,
+            alias=alias,
+            reason=reason,
+            rollout=rollout,
+            choices=choices or {},
+        )
         return deploy.deploy(self._store, model, sample, wish, identity, self._judge, tell)
 
     def begin_apply(
@@ -186,6 +211,11 @@ class Control:
     def generations(self, *, before: int | None = None, limit: int = 100) -> list[Generation]:
         """Generations, the newest first."""
         return routing.read_generations(self._store, before, limit)
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """How versions take over endpoints, and the way back."""
+        return Rollouts(self._store, self._look)
 
     def judge_served(self, *, identity: Identity, golden_alone: bool = False) -> list[again.Judged]:
         """Run the gates of all that is served again, or its golden rows alone; the reports are kept."""

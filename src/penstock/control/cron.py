@@ -1,8 +1,10 @@
-"""Five fields that say when: minute, hour, day of month, month, day of week; checked here, obeyed elsewhere."""
+"""Five fields that say when: minute, hour, day of month, month, day of week."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
+from functools import lru_cache
 
 from penstock.core.errors import InvalidInput
 
@@ -41,3 +43,44 @@ def _is_within(part: str, least: int, most: int) -> bool:
     if start is None:
         return True
     return least <= start <= (end if end is not None else start) <= most
+
+
+def is_due(cron: str, minute: datetime) -> bool:
+    """Whether five cron fields name this minute: minute, hour, day of month, month, day of week (0 and 7 are Sunday).
+
+    As in crontab(5): where both days are given, either of them is enough.
+
+    Example:
+        >>> monday = datetime(2026, 11, 23, 2, 30)
+        >>> is_due("30 2 * * *", monday), is_due("*/15 2-4 * * 1", monday), is_due("0 2 * * *", monday)
+        (True, True, False)
+        >>> is_due("30 2 1 * 1", monday), is_due("30 2 1 * 2", monday)
+        (True, False)
+    """
+    minutes, hours, dates, months, weekdays, either = _parsed(cron)
+    if minute.minute not in minutes or minute.hour not in hours or minute.month not in months:
+        return False
+    on_date, on_weekday = minute.day in dates, minute.isoweekday() % 7 in weekdays
+    return (on_date or on_weekday) if either else (on_date and on_weekday)
+
+
+@lru_cache(maxsize=256)
+def _parsed(cron: str) -> tuple[set[int], set[int], set[int], set[int], set[int], bool]:
+    """The values of each field, Sunday as 0, and whether either of both days is enough."""
+    fields = cron.split()
+    minutes, hours, dates, months, weekdays = (
+        _values(field, least, most) for field, (_, least, most) in zip(fields, _RANGES, strict=True)
+    )
+    return minutes, hours, dates, months, {day % 7 for day in weekdays}, "*" not in (fields[2][0], fields[4][0])
+
+
+def _values(field: str, first: int, last: int) -> set[int]:
+    found: set[int] = set()
+    for part in field.split(","):
+        span, _, step = part.partition("/")
+        low, _, high = span.partition("-")
+        begin = first if low == "*" else int(low)
+        # `5/10` begins at 5 and goes on to the end.
+        end = last if low == "*" or (step and not high) else int(high or low)
+        found |= set(range(begin, end + 1, int(step or 1)))
+    return found

@@ -13,12 +13,24 @@ from penstock.core.digest import canonical_json
 from penstock.core.routes import Endpoint
 
 # What a spec says besides endpoints and models, which are compared as what they resolve to.
-_SETTINGS = ("gates", "schedules", "protected_aliases", "access")
+_SETTINGS = ("gates", "schedules", "freezes", "protected_aliases", "access")
 
 
-def compare(before: Mapping[str, Endpoint], after: Mapping[str, Endpoint]) -> tuple[Change, ...]:
-    """One change for each endpoint of either side, by name."""
-    return tuple(_change(name, before.get(name), after.get(name)) for name in sorted({*before, *after}))
+def compare(
+    served: Mapping[str, Endpoint], wanted: Mapping[str, Endpoint], after: Mapping[str, Endpoint]
+) -> tuple[Change, ...]:
+    """One change for each endpoint of either side, by name.
+
+    `wanted` is what was asked for before. What is asked for again changes nothing, also where a rollout has not brought
+    it about yet, or went back from it.
+    """
+    changes = []
+    for name in sorted({*wanted, *after}):
+        again = wanted.get(name) == after.get(name)
+        changes.append(
+            _change(name, after.get(name) if again else served.get(name), after.get(name), asked_again=again)
+        )
+    return tuple(changes)
 
 
 def compare_settings(before: Spec | None, after: Spec) -> tuple[str, ...]:
@@ -30,14 +42,15 @@ def compare_settings(before: Spec | None, after: Spec) -> tuple[str, ...]:
         if one != two:
             lines.append(f"{name}: {_text(one)} -> {_text(two)}")
     for name in sorted({*old.endpoints, *after.endpoints}):
-        gates = [spec.endpoints[name].gates if name in spec.endpoints else None for spec in (old, after)]
-        if gates[0] != gates[1]:
-            lines.append(f"endpoints.{name}.gates: {_text(gates[0])} -> {_text(gates[1])}")
+        for setting in ("gates", "rollout"):
+            one, two = (getattr(spec.endpoints.get(name), setting, None) for spec in (old, after))
+            if one != two:
+                lines.append(f"endpoints.{name}.{setting}: {_text(one)} -> {_text(two)}")
     return tuple(lines)
 
 
-def _change(name: str, before: Endpoint | None, after: Endpoint | None) -> Change:
-    if before == after:
+def _change(name: str, before: Endpoint | None, after: Endpoint | None, *, asked_again: bool) -> Change:
+    if asked_again:
         return Change(endpoint=name, what="unchanged", before=before, after=after)
     what: Any = "created" if before is None else "removed" if after is None else "changed"
     return Change(endpoint=name, what=what, before=before, after=after, differences=tuple(_differences(before, after)))

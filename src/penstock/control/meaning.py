@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from penstock.control.cron import check_cron
-from penstock.control.spec import ArmSpec, EndpointSpec, ModelSpec, Spec
+from penstock.control.freezes import check_freeze
+from penstock.control.spec import ArmSpec, EndpointSpec, ModelSpec, ShadowSpec, Spec
 from penstock.core.errors import InvalidInput
 from penstock.core.names import VersionRef, check_name, parse_version_ref
 from penstock.core.routes import TOTAL_WEIGHT
+from penstock.rollout.plan import check_plan
 
 
 def check_meaning(spec: Spec, name: str) -> None:
@@ -20,6 +22,10 @@ def check_meaning(spec: Spec, name: str) -> None:
     for endpoint, about_endpoint in spec.endpoints.items():
         check_name(endpoint, f"{name}: endpoints: endpoint")
         arms_of(about_endpoint, f"{name}: endpoints.{endpoint}")
+        _check_rollout(f"{name}: endpoints.{endpoint}", about_endpoint)
+    for freeze, window in spec.freezes.items():
+        check_name(freeze, f"{name}: freezes: freeze")
+        check_freeze(window, f"{name}: freezes.{freeze}")
     for schedule, planned in spec.schedules.items():
         check_name(schedule, f"{name}: schedules: schedule")
         check_cron(planned.cron, f"{name}: schedules.{schedule}.cron")
@@ -48,6 +54,15 @@ def arms_of(endpoint: EndpointSpec, path: str) -> list[tuple[str, VersionRef, in
     return list(zip(names, refs, weights, strict=True))
 
 
+def shadows_of(endpoint: EndpointSpec, path: str) -> list[tuple[ShadowSpec, VersionRef]]:
+    """An endpoint's shadows and what they run."""
+    found = [(shadow, parse_version_ref(shadow.model)) for shadow in endpoint.shadows]
+    for index, (shadow, _) in enumerate(found):
+        if shadow.name:
+            check_name(shadow.name, f"{path}.shadows[{index}]: shadow")
+    return found
+
+
 def shares(weights: Sequence[float | None], path: str) -> list[int]:
     """Weights as ten-thousandths, from percent or from ten-thousandths; their sum says which they are.
 
@@ -72,6 +87,17 @@ def shares(weights: Sequence[float | None], path: str) -> list[int]:
     if any(weight != int(weight) for weight in scaled):
         raise InvalidInput("invalid-spec", f"{path}: a weight is finer than 0.01 percent")
     return [int(weight) for weight in scaled]
+
+
+def _check_rollout(path: str, endpoint: EndpointSpec) -> None:
+    shadows_of(endpoint, path)
+    if endpoint.rollout is None:
+        return
+    check_plan(endpoint.rollout, f"{path}.rollout")
+    if len(endpoint.arms) > 1:
+        raise InvalidInput("invalid-rollout", f"{path}.rollout: a rollout leads to one version, and arms are several")
+    if not endpoint.recording.sample:
+        raise InvalidInput("invalid-rollout", f"{path}.rollout: recording.sample is 0, so there is nothing to judge by")
 
 
 def _check_model(path: str, model: ModelSpec) -> None:

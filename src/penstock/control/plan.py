@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from penstock.bundle.bundle import open_bundle
 from penstock.control import checks
 from penstock.control.difference import compare, compare_settings
-from penstock.control.records import Plan
+from penstock.control.records import Change, Plan
 from penstock.control.resolve import Resolved, read_known, resolve, with_bundles
 from penstock.control.routing import Head, digest_of_spec, read_head
 from penstock.control.spec import Spec
@@ -32,21 +32,37 @@ def plan_in(connection: Connection, store: Store, spec: Spec) -> tuple[Plan, Res
     # Of both specs: nobody takes the protection away and moves the alias in one step.
     protected = {*spec.protected_aliases, *(head.spec.protected_aliases if head.spec is not None else ())}
     resolved = resolve(spec, with_bundles(read_known(connection, store.blobs.uri), spec), protected)
-    changes = compare(head.endpoints, resolved.endpoints)
+    changes = compare(head.endpoints, head.wanted, resolved.endpoints)
+    held = {move for record in head.standing.values() for move in record.moves}
     plan = Plan(
         generation=head.generation,
         spec_digest=digest_of_spec(spec),
         changes=changes,
-        aliases=resolved.moves,
+        # What a rollout moves at its end is no difference.
+        aliases=tuple(move for move in resolved.moves if move not in held),
         checks=tuple(
             checks.with_verdict(connection, check, checks.gates_of(spec, check.endpoint), store.now)
             for check in checks.needed(spec, changes)
         ),
         settings=compare_settings(head.spec, spec),
         unprotected=tuple(sorted(protected.difference(spec.protected_aliases))),
-        warnings=resolved.warnings,
+        warnings=(*resolved.warnings, *_gone_back(head, changes)),
     )
     return plan, resolved, head
+
+
+def _gone_back(head: Head, changes: tuple[Change, ...]) -> list[str]:
+    """What is asked for again, although it was tried and is not served."""
+    told = []
+    for change in changes:
+        record = head.standing.get(change.endpoint)
+        if change.what == "unchanged" and record is not None and not record.going:
+            version, state = record.rollout.after.arms[0].version, record.rollout.state
+            told.append(
+                f"endpoints.{change.endpoint}: {version} is not served: rollout {record.id} was {state.end}:"
+                f" {state.reason}; penstock rollout retry {change.endpoint}"
+            )
+    return told
 
 
 def pin(store: Store, spec: Spec, base: Path | None) -> Spec:

@@ -8,6 +8,8 @@ import msgspec
 
 from penstock.core.errors import PenstockError
 from penstock.core.routes import Endpoint
+from penstock.rollout.judgement import Judgement
+from penstock.rollout.state import Rollout
 
 State = Literal["pending", "running", "waiting-approval", "done", "failed"]
 
@@ -215,6 +217,54 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class RolloutEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a rollout: when, who (`control`, or a person), why in words, and what was known then."""
+
+    at: str
+    who: str
+    text: str
+    judgement: Judgement | None
+
+
+class RolloutRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollout and how far it is.
+
+    `moves` are the aliases that move once it is promoted, `judgement` is the newest verdict. It is `standing` while it
+    is why its endpoint serves something else than the spec says: because it goes on, or because it went back.
+    """
+
+    id: int
+    rollout: Rollout
+    moves: tuple[AliasMove, ...]
+    judgement: Judgement | None
+    created_at: str
+    created_by: str
+    updated_at: str
+    reason: str
+    revision: int
+    standing: bool
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens."""
+        return self.rollout.state.ended
+
+    @property
+    def going(self) -> bool:
+        """Whether it is still open how it ends."""
+        return not self.rollout.state.end
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """What an endpoint was from a generation on: model, settings, gates and routes under one number."""
+
+    endpoint: str
+    generation: int
+    content: Endpoint | None
+    created_at: str
+    created_by: str
+
+
 class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint and since which generation it is as it is."""
 
@@ -224,7 +274,7 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `penstock status` shows."""
+    """Everything `penstock status` shows; `rollouts` are those that go on, or went back and were not given up."""
 
     version: str
     database: str
@@ -233,6 +283,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeRecord, ...]
     convergence: Convergence
     operations: tuple[Operation, ...]
+    rollouts: tuple[RolloutRecord, ...]
     approvals: tuple[Approval, ...]
     keys: int
     models: int

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select
 
-from penstock.control.schema import api_keys, approvals, gate_reports, generations, operations, releases
+from penstock.control.rollout_rows import DIGESTED
+from penstock.control.schema import api_keys, approvals, gate_reports, generations, operations, releases, rollouts
 from penstock.core.digest import digest_of
 from penstock.registry import audit
 from penstock.registry import replay as registry_replay
@@ -15,6 +16,7 @@ from penstock.registry.records import Event, Verification
 from penstock.registry.schema import protected_aliases
 from penstock.storage.database import Database
 
+Told = dict[str, Any]
 Facts = dict[tuple[str, str], dict[str, Any]]
 """(what, which) to the fields that the log or a table gives it."""
 
@@ -56,52 +58,81 @@ class _Told:
         self.facts: Facts = {}
         self.reports: Facts = {}
         self._released: dict[str, str | None] = {}
+        self._moved: dict[str, str | None] = {}
         self._served: dict[str, str] = {}
         self._spec: dict[str, Any] = {}
 
     def hear(self, event: Event) -> None:
         """Take the next event."""
+        area = event.action.partition(".")[0]
         _, _, which = event.subject.partition(":")
-        after = event.after or {}
-        made = {"created_at": event.time, "created_by": event.actor}
-        match event.action:
-            case "endpoint.released":
-                self._released[which] = after.get("endpoint")
-            case "spec.applied":
-                self._spec = {"spec": after["spec"], "spec_generation": int(which)}
-                self._generation(which, {**made, "reason": event.reason})
-            case "generation.raised":
-                self._generation(which, {**made, "reason": event.reason})
-            case "key.created":
-                self.facts["key", which] = {**after, **made, "revoked_at": None}
-            case "key.ended":
-                self.facts["key", which] |= after
-            case "operation.requested":
-                self.facts["operation", which] = {**after, **made, "reason": event.reason, "error": None}
-            case "operation.failed":
-                self.facts["operation", which]["error"] = after["code"]
-            case "approval.requested":
-                asked = {"state": "pending", "requested_at": event.time, "requested_by": event.actor}
-                self.facts["approval", which] = {**after, **asked, "decided_by": "", "reason": event.reason}
-            case "approval.approved" | "approval.refused":
-                decided = {"decided_at": event.time, "decided_by": event.actor, "reason": event.reason}
-                self.facts["approval", which] |= after | decided
-            case "gates.judged":
-                found = {"verdict": after["verdict"], "report": after["report"], **made}
-                version = f"{event.subject} for {after['endpoint']}"
-                if "plan" in after:
-                    self.facts["gate report", f"{version} by {after['plan']}"] = found
-                else:
-                    # An older Penstock did not say which gates: its reports are known by what they say.
-                    self.reports[version, after["report"]] = found
+        hearing = {
+            "endpoint": self._endpoint,
+            "spec": self._applied,
+            "generation": self._raised,
+            "rollout": self._rollout,
+            "key": self._key,
+            "operation": self._operation,
+            "approval": self._approval,
+            "gates": self._gates,
+        }.get(area)
+        if hearing is not None:
+            hearing(event, which, event.after or {}, {"created_at": event.time, "created_by": event.actor})
+
+    def _endpoint(self, event: Event, which: str, after: Told, made: Told) -> None:
+        told = self._released if event.action == "endpoint.released" else self._moved
+        told[which] = after.get("endpoint")
+
+    def _applied(self, event: Event, which: str, after: Told, made: Told) -> None:
+        self._spec = {"spec": after["spec"], "spec_generation": int(which)}
+        self._generation(which, {**made, "reason": event.reason})
+
+    def _raised(self, event: Event, which: str, after: Told, made: Told) -> None:
+        self._generation(which, {**made, "reason": event.reason})
+
+    def _rollout(self, event: Event, which: str, after: Told, made: Told) -> None:
+        if event.action == "rollout.begun":
+            self.facts["rollout", which] = {**after, **made, "reason": event.reason}
+        else:
+            self.facts["rollout", which] |= {name: after[name] for name in after if name != "because"}
+
+    def _key(self, event: Event, which: str, after: Told, made: Told) -> None:
+        if event.action == "key.created":
+            self.facts["key", which] = {**after, **made, "revoked_at": None}
+        else:
+            self.facts["key", which] |= after
+
+    def _operation(self, event: Event, which: str, after: Told, made: Told) -> None:
+        if event.action == "operation.requested":
+            self.facts["operation", which] = {**after, **made, "reason": event.reason, "error": None}
+        else:
+            self.facts["operation", which]["error"] = after["code"]
+
+    def _approval(self, event: Event, which: str, after: Told, made: Told) -> None:
+        if event.action == "approval.requested":
+            asked = {"state": "pending", "requested_at": event.time, "requested_by": event.actor}
+            self.facts["approval", which] = {**after, **asked, "decided_by": "", "reason": event.reason}
+        else:
+            decided = {"decided_at": event.time, "decided_by": event.actor, "reason": event.reason}
+            self.facts["approval", which] |= after | decided
+
+    def _gates(self, event: Event, which: str, after: Told, made: Told) -> None:
+        found = {"verdict": after["verdict"], "report": after["report"], **made}
+        version = f"{event.subject} for {after['endpoint']}"
+        if "plan" in after:
+            self.facts["gate report", f"{version} by {after['plan']}"] = found
+        else:
+            # An older Penstock did not say which gates: its reports are known by what they say.
+            self.reports[version, after["report"]] = found
 
     def _generation(self, number: str, made: dict[str, Any]) -> None:
         for name, endpoint in self._released.items():
             self.facts["release", f"of {name} in generation {number}"] = {"endpoint": endpoint}
+        for name, endpoint in (self._released | self._moved).items():
             self._served.pop(name, None)
             if endpoint is not None:
                 self._served[name] = endpoint
-        self._released = {}
+        self._released, self._moved = {}, {}
         self.facts["generation", number] = {**self._spec, **made, "endpoints": dict(self._served)}
 
 
@@ -124,6 +155,9 @@ def _stored(connection: Connection) -> Facts:
         because = msgspec.json.decode(row.because)
         told_as = {"of": row.subject, "because": because, "request": digest_of(row.request.encode())}
         facts["approval", str(row.id)] = _fields(row, **told_as)
+    for row in connection.execute(select(rollouts)):
+        told_as = {name: digest_of(str(row._mapping[name]).encode()) for name in DIGESTED}
+        facts["rollout", str(row.id)] = _fields(row, **told_as)
     for row in connection.execute(select(gate_reports)):
         key = f"{row.model}/{row.number} for {row.endpoint} by {row.plan}"
         facts["gate report", key] = _fields(row, report=digest_of(row.report.encode()))

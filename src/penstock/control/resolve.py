@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 from sqlalchemy import Connection, select
 
-from penstock.control.meaning import arms_of
+from penstock.control.meaning import arms_of, shadows_of
 from penstock.control.records import AliasMove
 from penstock.control.spec import EndpointSpec, Spec
 from penstock.core.digest import PREFIX, canonical_json
 from penstock.core.errors import NotFound, Refused
 from penstock.core.names import VersionRef
-from penstock.core.routes import FORMAT, Arm, Endpoint, RouteDocument, read_routes
+from penstock.core.routes import FORMAT, Arm, Endpoint, RouteDocument, Shadow, read_routes
 from penstock.registry.schema import aliases, versions
 from penstock.security.approvals import needs_approval
 
@@ -112,8 +112,23 @@ def _endpoint(name: str, about: EndpointSpec, known: Mapping[str, KnownModel]) -
                 weight=weight,
             )
         )
+    shadows = []
+    for shadow, ref in shadows_of(about, f"endpoints.{name}"):
+        number, version = _version(known, ref, f"endpoints.{name}")
+        shadows.append(
+            Shadow(
+                name=shadow.name or ref.alias or f"v{number}",
+                version=f"{ref.name}/{number}",
+                bundle=version.digest,
+                uri=version.uri,
+                sample=round(shadow.share * 100),
+                max_pending_calls=shadow.max_pending_calls,
+                budget=shadow.budget,
+            )
+        )
     return Endpoint(
         arms=tuple(arms),
+        shadows=tuple(shadows),
         unit=about.unit,
         seed=about.seed,
         rules=about.rules,

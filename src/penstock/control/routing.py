@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Row, insert, select
 
-from penstock.control.records import Generation
+from penstock.control.addresses import Endpoints, with_addresses, without_address, without_addresses
+from penstock.control.records import Generation, RolloutRecord
+from penstock.control.rollout_rows import read_standing
 from penstock.control.schema import api_keys, generations, releases
 from penstock.control.spec import Spec
 from penstock.control.store import Store
 from penstock.core.digest import canonical_json, digest_of
-from penstock.core.names import parse_version_ref
-from penstock.core.routes import FORMAT, Access, Arm, Endpoint, KeyEntry, RouteDocument
+from penstock.core.routes import FORMAT, Access, Endpoint, KeyEntry, RouteDocument
 from penstock.registry.aliases import write_protected
 from penstock.registry.audit import Change
-from penstock.registry.schema import versions
-
-Endpoints = Mapping[str, Endpoint]
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The newest generation, read; generation 0 is before the first apply."""
+    """The newest generation, read; generation 0 is before the first apply.
+
+    `endpoints` are what is served; where a rollout is `standing`, it is on its way to something else, or went back.
+    """
 
     generation: int
     spec_generation: int
     spec: Spec | None
     spec_digest: str
     endpoints: dict[str, Endpoint]
+    standing: dict[str, RolloutRecord] = {}
+
+    @property
+    def wanted(self) -> dict[str, Endpoint]:
+        """What the spec asks for."""
+        return self.endpoints | {name: record.rollout.after for name, record in self.standing.items()}
 
 
 def read_head(connection: Connection, store: Store) -> Head:
@@ -42,24 +49,9 @@ def read_head(connection: Connection, store: Store) -> Head:
         row.spec_generation,
         msgspec.json.decode(row.spec, type=Spec),
         row.spec_digest,
-        _with_addresses(connection, store, msgspec.json.decode(row.endpoints, type=dict[str, Endpoint])),
+        with_addresses(connection, store, msgspec.json.decode(row.endpoints, type=dict[str, Endpoint])),
+        read_standing(connection, store),
     )
-
-
-def _with_addresses(connection: Connection, store: Store, endpoints: dict[str, Endpoint]) -> dict[str, Endpoint]:
-    """Where bundles are fetched is not kept but looked up: artifacts may move, by a restore for example."""
-    models = {parse_version_ref(arm.version).name for endpoint in endpoints.values() for arm in endpoint.arms}
-    query = select(versions.c.model, versions.c.number, versions.c.blob).where(versions.c.model.in_(models))
-    blobs = {f"{row.model}/{row.number}": row.blob for row in connection.execute(query)}
-    return _replace_addresses(endpoints, lambda arm: store.blobs.uri(blobs[arm.version]))
-
-
-def _replace_addresses(endpoints: Endpoints, address: Callable[[Arm], str]) -> dict[str, Endpoint]:
-    replace = msgspec.structs.replace
-    return {
-        name: replace(endpoint, arms=tuple(replace(arm, uri=address(arm)) for arm in endpoint.arms))
-        for name, endpoint in endpoints.items()
-    }
 
 
 def digest_of_spec(spec: Spec | None) -> str:
@@ -67,17 +59,16 @@ def digest_of_spec(spec: Spec | None) -> str:
     return "" if spec is None else digest_of(canonical_json(spec))
 
 
-def write_applied(change: Change, head: Head, spec: Spec, endpoints: Endpoints) -> int:
-    """The next generation, with a release for each endpoint that is another one now; returns its number."""
+def write_applied(
+    change: Change, head: Head, spec: Spec, endpoints: Endpoints, moving: Collection[str] = frozenset()
+) -> int:
+    """The next generation, with a release for each endpoint that is another one now; returns its number.
+
+    Those that a rollout is `moving` are no releases yet.
+    """
     generation = head.generation + 1
     for name in sorted({*head.endpoints, *endpoints}):
-        before, after = head.endpoints.get(name), endpoints.get(name)
-        if before == after:
-            continue
-        content = None if after is None else _without_addresses(after)
-        row = {"endpoint": name, "generation": generation, "content": canonical_json(content).decode()}
-        change.connection.execute(insert(releases).values(**row, created_at=change.time, created_by=change.actor))
-        change.record("endpoint.released", f"endpoint:{name}", _arms(before), _arms(after))
+        _write_endpoint(change, generation, name, head.endpoints.get(name), endpoints.get(name), name not in moving)
     _insert(change, generation, generation, spec, endpoints)
     write_protected(change, sorted(set(spec.protected_aliases)))
     change.record(
@@ -86,6 +77,14 @@ def write_applied(change: Change, head: Head, spec: Spec, endpoints: Endpoints) 
         {"generation": head.generation, "spec": head.spec_digest},
         {"generation": generation, "spec": digest_of_spec(spec)},
     )
+    return generation
+
+
+def write_moved(change: Change, head: Head, name: str, endpoint: Endpoint, *, steady: bool) -> int:
+    """The next generation with another state of one endpoint, which is a release where it is `steady`."""
+    generation = head.generation + 1
+    _write_endpoint(change, generation, name, head.endpoints.get(name), endpoint, steady)
+    raise_generation(change, msgspec.structs.replace(head, endpoints={**head.endpoints, name: endpoint}), generation)
     return generation
 
 
@@ -101,6 +100,25 @@ def raise_generation(change: Change, head: Head, at_least: int = 0) -> None:
         {"generation": head.generation},
         {"generation": generation},
     )
+
+
+def _write_endpoint(
+    change: Change, generation: int, name: str, before: Endpoint | None, after: Endpoint | None, steady: bool
+) -> None:
+    if before == after:
+        return
+    content = canonical_json(None if after is None else without_address(after)).decode()
+    if steady and content != _newest_release(change.connection, name):
+        row = {"endpoint": name, "generation": generation, "content": content}
+        change.connection.execute(insert(releases).values(**row, created_at=change.time, created_by=change.actor))
+        change.record("endpoint.released", f"endpoint:{name}", _arms(before), _arms(after))
+    else:
+        change.record("endpoint.moved", f"endpoint:{name}", _arms(before), _arms(after))
+
+
+def _newest_release(connection: Connection, name: str) -> str | None:
+    newest = select(releases.c.content).where(releases.c.endpoint == name)
+    return connection.execute(newest.order_by(releases.c.generation.desc()).limit(1)).scalar_one_or_none()
 
 
 def keys_changed(change: Change, store: Store) -> None:
@@ -155,7 +173,7 @@ def _insert(change: Change, generation: int, spec_generation: int, spec: Spec, e
             spec_generation=spec_generation,
             spec=canonical_json(spec).decode(),
             spec_digest=digest_of_spec(spec),
-            endpoints=canonical_json(_replace_addresses(endpoints, lambda arm: "")).decode(),
+            endpoints=canonical_json(without_addresses(endpoints)).decode(),
             created_at=change.time,
             created_by=change.actor,
             reason=change.reason,
@@ -184,8 +202,4 @@ def _arms(endpoint: Endpoint | None) -> dict[str, Any] | None:
     if endpoint is None:
         return None
     arms = {arm.name: f"{arm.version} {arm.weight}" for arm in endpoint.arms}
-    return {"arms": arms, "endpoint": digest_of(canonical_json(_without_addresses(endpoint)))}
-
-
-def _without_addresses(endpoint: Endpoint) -> Endpoint:
-    return _replace_addresses({"": endpoint}, lambda arm: "")[""]
+    return {"arms": arms, "endpoint": digest_of(canonical_json(without_address(endpoint)))}

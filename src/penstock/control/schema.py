@@ -101,3 +101,24 @@ leases = Table(
     *map(_text, ("holder",)),
     Column("expires_at", Double, nullable=False),
 )
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    *map(_text, ("endpoint", "plan", "before", "after", "seed", "moves", "state", "judgement")),
+    *map(_text, ("created_at", "created_by", "updated_at", "reason")),
+    # Raised by every change: of two processes that decided from the same state, one writes.
+    Column("revision", Integer, nullable=False),
+    # Whether it is why its endpoint serves something else than the spec says: it goes on, or it went back.
+    Column("standing", Boolean, nullable=False),
+    Column("ended", Boolean, nullable=False),
+)
+
+rollout_events = Table(
+    "rollout_events",
+    metadata,
+    Column("rollout", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    *map(_text, ("at", "who", "text", "state", "judgement")),
+)

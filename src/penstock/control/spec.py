@@ -5,12 +5,14 @@ Reading a file is in `reading.py`, what the fields mean together in `meaning.py`
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from penstock.core.routes import Cache, Limits, Recording, Rule, Unit
 from penstock.gates.plan import GatePlan
+from penstock.rollout.plan import RolloutPlan
 
 VERSION = 1
 
@@ -28,14 +30,29 @@ class ArmSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
     weight: float | None = None
 
 
+class ShadowSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A version that gets copies of calls and answers nobody.
+
+    `model` as of an arm; `name` is by default the alias, else `v7`. `share` is the percentage of calls it gets; what
+    exceeds `max_pending_calls`, or the `budget` (share of one core's time), is dropped and counted.
+    """
+
+    model: str
+    name: str = ""
+    share: Annotated[float, Meta(gt=0, le=100)] = 100
+    max_pending_calls: Annotated[int, Meta(ge=1)] = 256
+    budget: Annotated[float, Meta(gt=0, le=1)] = 0.25
+
+
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A stable address: either `model` or `arms`. The other fields are those of the route document.
 
-    `gates` are these instead of the spec's.
+    `gates` are these instead of the spec's. `rollout` says how another version takes over; without it, at once.
     """
 
     model: str = ""
     arms: tuple[ArmSpec, ...] = ()
+    shadows: tuple[ShadowSpec, ...] = ()
     unit: Unit | None = None
     seed: str = ""
     rules: tuple[Rule, ...] = ()
@@ -44,6 +61,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     cache: Cache | None = None
     recording: Recording = Recording()
     gates: GatePlan | None = None
+    rollout: RolloutPlan | None = None
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -59,12 +77,26 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Something done again and again: `cron` has five fields, in UTC.
 
-    `compact-log` turns log segments into Parquet, `rehearse` replays golden rows on every served version, `check` runs
-    the gates of what is served again.
+    `compact-log` turns log segments into Parquet, `rehearse` replays golden rows on every served version,
+    `rehearse-rollback` on the version that each endpoint would go back to, `check` runs the gates of what is served
+    again.
     """
 
     cron: str
-    what: Literal["compact-log", "rehearse", "check"]
+    what: Literal["compact-log", "rehearse", "rehearse-rollback", "check"]
+
+
+class Freeze(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A time in which no version goes forward: no apply that changes an endpoint, no step of a rollout.
+
+    Either `hours` from each minute that `cron` names (UTC), or once, from `since` to `until` (RFC 3339). Going back is
+    never frozen.
+    """
+
+    cron: str = ""
+    hours: float = 0
+    since: str = ""
+    until: str = ""
 
 
 class AccessSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -85,5 +117,6 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
     endpoints: dict[str, EndpointSpec] = {}
     gates: GatePlan | None = None
     schedules: dict[str, Schedule] = {}
+    freezes: dict[str, Freeze] = {}
     protected_aliases: tuple[str, ...] = ()
     access: AccessSpec = AccessSpec()

@@ -37,6 +37,7 @@ def read(store: Store) -> Status:
         nodes=tuple(found),
         convergence=nodes.convergence(head.generation, found),
         operations=tuple(operations.read_page(store, None, _OPERATIONS)),
+        rollouts=tuple(head.standing[name] for name in sorted(head.standing)),
         approvals=tuple(approvals.read_all(store, "pending")),
         keys=keys,
         models=counted,

@@ -10,8 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from penstock.core.buckets import Ranges
 from penstock.rollout.arms import share_of
-from penstock.rollout.judge import Judgement
+from penstock.rollout.judgement import Judgement
 from penstock.rollout.plan import SHADOWING
 from penstock.rollout.state import End, Rollout, RolloutState, Stratum
 
@@ -22,7 +23,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known now. `serving` is whether every node serves the generation of the state, and `problems` why not.
 
     `judgement` is None while nothing counts yet; `frozen` names the freeze window that is on; `weight` is what a bandit
-    would give the new version.
+    would give the new version; `buckets` are those that the old and the new version have.
     """
 
     now: float
@@ -31,6 +32,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     judgement: Judgement | None = None
     frozen: str = ""
     weight: int | None = None
+    buckets: tuple[Ranges, Ranges] = ((), ())
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ def decide(rollout: Rollout, facts: Facts) -> Decision:
     if state.phase == "loading":
         return _loaded(rollout, facts)
     if state.counted is None:
-        return _count(rollout, facts.now)
+        return _count(rollout, facts)
     if rollout.plan.strategy == "champion-challenger":
         return _period(rollout, facts)
     if facts.weight is not None and facts.now - state.counted >= rollout.plan.step_s:
@@ -156,10 +158,10 @@ def _step(state: RolloutState, step: int, weight: int, now: float) -> Decision:
     return Decision(state=after, because=f"step {step + 1}: {weight / 100:g} % of the traffic")
 
 
-def _count(rollout: Rollout, now: float) -> Decision:
+def _count(rollout: Rollout, facts: Facts) -> Decision:
     """Every node serves the step: only what comes from now on was divided as planned."""
-    state = rollout.state
-    stratum = Stratum(since=now, share=share_of(rollout, state.weight))
+    state, now = rollout.state, facts.now
+    stratum = Stratum(since=now, share=share_of(rollout, state.weight), buckets=facts.buckets)
     return Decision(
         state=_replace(state, counted=now, strata=(*state.strata, stratum)), because="served everywhere; counting"
     )

@@ -8,9 +8,7 @@ part of alpha goes to the question whether the traffic was divided as planned, w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-import msgspec
 import numpy as np
 
 from penstock.measures import asymptotic, cuped, paired_betting, quantile
@@ -19,40 +17,12 @@ from penstock.measures.beta_binomial import rate_interval
 from penstock.measures.distance import kolmogorov_smirnov
 from penstock.measures.interval import Interval
 from penstock.measures.sample_ratio import always_valid_p
+from penstock.rollout.judgement import Judged, Judgement, Verdict
 from penstock.rollout.metrics import Metric
-from penstock.rollout.samples import Seen, joined, total
+from penstock.rollout.samples import Seen, joined, total, weighted
 
-Verdict = Literal["better", "not-worse", "worse", "inconclusive"]
 RATIO_PART = 0.02
 """The part of alpha for the sample ratio."""
-
-
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """One metric. `difference` is the new version's value less the old one's, relative where the margin is.
-
-    `low` and `high` hold at every moment at once. `counts` are the units, or calls, of the old and the new version.
-    """
-
-    verdict: Verdict
-    difference: float
-    low: float
-    high: float
-    counts: tuple[int, int]
-    margin: float
-    alpha: float
-
-
-class Judgement(msgspec.Struct, frozen=True, kw_only=True):
-    """All metrics, and what follows. `mismatch` says how the traffic was divided where it was not as planned.
-
-    `enough` is whether each arm has the least data that a verdict needs; until then the verdict is `inconclusive`.
-    """
-
-    verdict: Verdict
-    enough: bool
-    metrics: dict[str, Judged] = {}
-    mismatch: str = ""
-    summary: str = ""
 
 
 def judge(
@@ -88,9 +58,9 @@ def judge_metric(metric: Metric, seen: tuple[Seen, ...], alpha: float) -> Judged
     harm = found if metric.lower_is_better else Interval(-found.estimate, -found.high, -found.low)
     return Judged(
         verdict=_verdict(metric, harm),
-        difference=found.estimate,
-        low=found.low,
-        high=found.high,
+        difference=_finite(found.estimate),
+        low=_finite(found.low),
+        high=_finite(found.high),
         counts=total(seen),
         margin=metric.allowed,
         alpha=alpha,
@@ -149,11 +119,11 @@ def _sums(y: Floats, x: Floats) -> cuped.Sums:
 
 
 def _quantile(metric: Metric, seen: tuple[Seen, ...], alpha: float) -> Interval:
-    if len(seen) == 1 and seen[0].weights is not None and seen[0].units is not None:
-        one = seen[0]
-        arms = [quantile.interval(values, metric.quantile, alpha / 2, weights=weights, units=units)
-                for values, weights, units in zip((one.baseline, one.challenger), seen[0].weights, seen[0].units,
-                                                  strict=True)]  # fmt: skip
+    if any(one.weights is not None for one in seen):
+        arms = [
+            quantile.interval(values, metric.quantile, alpha / 2, weights=weights, units=units)
+            for values, weights, units in weighted(seen)
+        ]
     else:
         arms = [quantile.interval(values, metric.quantile, alpha / 2) for values in joined(seen)]
     found = quantile.ratio(*arms)
@@ -190,10 +160,18 @@ def _counts(metric: Metric, judged: Judged) -> tuple[int, int]:
     return (judged.counts[1],) * 2 if metric.form == "agreement" else judged.counts
 
 
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
 def _summary(judged: Mapping[str, Judged], verdict: Verdict) -> str:
     """The metrics that made the verdict what it is, for people."""
     told = {name: one for name, one in judged.items() if one.verdict == verdict} or judged
     return ", ".join(
-        f"{name} {one.verdict} ({one.difference:+.4g}, surely between {one.low:.4g} and {one.high:.4g})"
+        f"{name} {one.verdict} ({_told(one.difference, '+')}, surely between {_told(one.low)} and {_told(one.high)})"
         for name, one in told.items()
     )
+
+
+def _told(value: float | None, sign: str = "") -> str:
+    return "anything" if value is None else f"{value:{sign}.4g}"

@@ -20,7 +20,7 @@ Strategy = Literal["all-at-once", "blue-green", "canary", "shadow", "ab", "champ
 # Which of the fields that not every strategy has, each one has. What it does not have is refused, never ignored.
 _FIELDS = {
     "all-at-once": frozenset[str](),
-    "blue-green": frozenset({"bake_s", "least_samples", "on_worse"}),
+    "blue-green": frozenset({"bake_s", "least_samples", "timeout_s", "on_worse"}),
     "canary": frozenset(
         {"steps", "ramp_s", "bake_s", "least_samples", "timeout_s", "require", "on_worse", "fresh_baseline"}
     ),
@@ -108,7 +108,7 @@ def check_plan(plan: RolloutPlan, path: str) -> None:
     Example:
         >>> check_plan(RolloutPlan(strategy="blue-green", steps=(5,)), "churn")
         Traceback (most recent call last):
-        penstock.core.errors.InvalidInput: churn.steps: blue-green has no steps; it has bake_s, least_samples, on_worse, and alpha, every_s, metrics [invalid-rollout]
+        penstock.core.errors.InvalidInput: churn.steps: blue-green has no steps; it has bake_s, least_samples, on_worse, timeout_s, and alpha, every_s, metrics [invalid-rollout]
     """  # noqa: E501 - one line, as it is printed
     own = _FIELDS[plan.strategy]
     for field in msgspec.structs.fields(RolloutPlan):

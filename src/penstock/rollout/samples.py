@@ -47,3 +47,24 @@ def joined(seen: tuple[Seen, ...]) -> tuple[Floats, Floats]:
         np.concatenate([one for one, _ in matched]) if matched else _NONE,
         np.concatenate([two for _, two in matched]) if matched else _NONE,
     )
+
+
+def weighted(seen: tuple[Seen, ...]) -> list[tuple[Floats, Floats, int]]:
+    """For each arm the values of all strata, weights that give both arms the same mixture of times, and its units.
+
+    In one stratum every unit of an arm weighs the same. Of several, each weighs in both arms as much as the arm that
+    has fewer units in it, which is also how many independent values are counted.
+    """
+    found = []
+    for arm in (0, 1):
+        values, weights, units = [_NONE], [_NONE], 0
+        for one in seen:
+            counted = one.counts[arm] if len(seen) == 1 else min(one.counts)
+            if not counted:
+                continue
+            own = one.weights[arm] if one.weights is not None else np.ones(len((one.baseline, one.challenger)[arm]))
+            values.append((one.baseline, one.challenger)[arm])
+            weights.append(own * (counted / own.sum()))
+            units += counted
+        found.append((np.concatenate(values), np.concatenate(weights), units))
+    return found

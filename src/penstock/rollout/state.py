@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from penstock.core.buckets import Ranges
 from penstock.core.routes import Endpoint
 from penstock.rollout.plan import RolloutPlan
 
@@ -17,12 +18,14 @@ End = Literal["", "promoted", "rolled-back", "aborted", "failed"]
 class Stratum(msgspec.Struct, frozen=True, kw_only=True):
     """A span of time in which the shares were the same: what is measured in it may be compared.
 
-    Times are seconds since 1970; `until` None is now. `share` is the new version's part of the two that are compared.
+    Times are seconds since 1970; `until` None is now. `share` is the new version's part of the two that are compared,
+    `buckets` those that the old and the new one have.
     """
 
     since: float
     share: float
     until: float | None = None
+    buckets: tuple[Ranges, Ranges] = ((), ())
 
 
 class RolloutState(msgspec.Struct, frozen=True, kw_only=True):

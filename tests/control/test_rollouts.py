@@ -1,0 +1,373 @@
+"""Rollouts as control keeps them: begun by an apply, moved by ticks, told by people; and rollbacks."""
+
+import pytest
+from tests.control.conftest import ANA, BO, OLA, VIC, spec
+
+from penstock.control.control import Control
+from penstock.control.records import NodeReport
+from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Refused
+from penstock.core.names import VersionRef
+from penstock.rollout.judgement import Evidence, Judgement
+from penstock.storage.folder import Folder
+
+
+class Seen:
+    """What a rollout is told that was seen of it."""
+
+    verdict = "inconclusive"
+    enough = True
+    mismatch = ""
+    asked = 0
+
+    def __call__(self, rollout):
+        self.asked += 1
+        if rollout.state.counted is None:
+            return Evidence()
+        found = Judgement(
+            verdict=self.verdict, enough=self.enough, mismatch=self.mismatch, summary=f"it is {self.verdict}"
+        )
+        return Evidence(judgement=found)
+
+
+@pytest.fixture
+def seen():
+    return Seen()
+
+
+@pytest.fixture
+def control(database_url, home, clock, gates, seen):
+    with Control.open(database_url, Folder(home / "artifacts"), home, clock=clock, judge=gates, look=seen) as opened:
+        yield opened
+
+
+CANARY = "rollout: {strategy: canary, steps: [10, 50], bake_s: 60, timeout_s: 1000}"
+
+
+def canary(model, plan=CANARY, more=""):
+    return spec(f"endpoints: {{churn: {{model: {model}, {plan}}}}}\n{more}")
+
+
+class Course:
+    """One endpoint under rollout, a node that serves whatever it is told, and a clock."""
+
+    def __init__(self, control, clock, seen):
+        self.control, self.clock, self.seen = control, clock, seen
+        self.number = 1
+
+    def node(self, **said):
+        routes = self.control.routes()
+        report = {"generation": routes.generation, "digest": routes.digest(), "state": "serving", **said}
+        self.control.acknowledge("a", NodeReport(**report))
+
+    def tick(self, seconds=0.0, verdict="inconclusive", **said):
+        self.clock.now += seconds
+        self.seen.verdict = verdict
+        self.node(**said)
+        return self.control.rollouts.tick(self.number)
+
+    def until(self, end, verdict, seconds=61, most=20):
+        for _ in range(most):
+            record = self.tick(seconds, verdict)
+            if record.ended:
+                assert record.rollout.state.end == end, record
+                return record
+        raise AssertionError(record)
+
+    @property
+    def shares(self):
+        return {arm.version: arm.weight for arm in self.control.routes().endpoints["churn"].arms}
+
+    @property
+    def whole(self):
+        return self.control.verify_audit().whole
+
+
+@pytest.fixture
+def course(control, clock, seen, register):
+    """churn/1 is served and churn/2 is on its way by canary."""
+    register(alias="champion")
+    register()
+    control.apply(canary("churn/1"), identity=ANA)
+    done = control.apply(canary("churn/2"), identity=ANA, reason="a better one")
+    assert done.state == "done", done
+    made = Course(control, clock, seen)
+    assert made.shares == {"churn/1": 10_000, "churn/2": 0}
+    return made
+
+
+def test_a_good_one_takes_over_step_by_step(course):
+    control = course.control
+    assert [record.id for record in control.rollouts.going()] == [1]
+    seen = [course.shares["churn/2"]]
+    for _ in range(12):
+        course.tick(61, "not-worse")
+        seen.append(course.shares["churn/2"])
+    assert list(dict.fromkeys(seen)) == [0, 1000, 5000, 10_000]
+    record = control.rollouts.read(1)
+    assert (record.ended, record.rollout.state.end, record.standing) == (True, "promoted", False)
+    assert course.shares == {"churn/2": 10_000}
+    told = [event.text for event in control.rollouts.events(1)]
+    assert told[0].startswith("canary to churn/2") and "step 1: 10 %" in told[1] and told[-1].startswith("promoted")
+    assert [one.generation for one in control.rollouts.releases("churn")] == [record.rollout.state.generation, 1]
+    assert control.rollouts.going() == [] and course.whole
+    assert control.apply(canary("churn/2"), identity=ANA).progress[-1].text == "nothing to change"
+
+
+def test_a_worse_one_goes_back_and_the_same_spec_does_not_bring_it_again(course):
+    for _ in range(2):
+        course.tick(61)
+    assert course.shares["churn/2"] == 1000
+    course.tick(1, "worse")
+    assert course.shares == {"churn/1": 10_000}, "the old one has everything at once"
+    record = course.until("rolled-back", "worse")
+    assert record.standing and course.whole
+    plan = course.control.plan(canary("churn/2"))
+    assert plan.empty and "was rolled-back: worse" in plan.warnings[-1]
+    generation = course.control.generation().generation
+    assert course.control.apply(canary("churn/2"), identity=ANA).generation == generation
+    assert [one.generation for one in course.control.rollouts.releases("churn")] == [1], "it never was a release"
+    again = course.control.rollouts.retry("churn", identity=OLA, reason="it was the network")
+    assert (again.id, again.rollout.state.phase, course.shares["churn/2"]) == (2, "loading", 0)
+    assert not course.control.rollouts.read(1).standing and course.whole
+
+
+def test_another_version_after_one_that_went_back_is_a_rollout_from_what_is_served(course, register, gates):
+    course.tick(1)
+    course.control.rollouts.command(1, "abort", identity=ANA)
+    course.until("aborted", "inconclusive")
+    third = register()
+    gates.cases.clear()
+    course.control.apply(canary(f"churn/{third}"), identity=ANA)
+    assert gates.cases[-1].champion.digest == course.control.rollouts.read(1).rollout.before.arms[0].bundle
+    assert course.shares == {"churn/1": 10_000, "churn/3": 0}
+    # And back to what is served: nothing is left to be done but to forget it.
+    course.control.rollouts.command(2, "abort", identity=ANA)
+    course.number = 2
+    course.until("aborted", "inconclusive")
+    course.control.apply(canary("churn/1"), identity=ANA)
+    assert course.control.plan(canary("churn/1")).warnings == () and course.shares == {"churn/1": 10_000}
+    assert not course.control.status().rollouts and course.whole
+
+
+def test_an_alias_moves_when_its_rollout_is_promoted_and_not_before(control, clock, seen, register):
+    register(alias="champion")
+    second = register()
+    text = "models: {{churn: {{aliases: {{champion: {}}}}}}}"
+    control.apply(canary("churn@champion", more=text.format(1)), identity=ANA)
+    control.apply(canary("churn@champion", more=text.format(second)), identity=ANA)
+    course = Course(control, clock, seen)
+    assert control.registry(ANA).resolve("churn@champion").number == 1
+    assert control.plan(canary("churn@champion", more=text.format(second))).empty
+    course.until("promoted", "better")
+    assert control.registry(ANA).resolve("churn@champion").number == second
+    assert [(arm.name, arm.weight) for arm in control.routes().endpoints["churn"].arms] == [("champion", 10_000)]
+    # Back, alias and all; and the file that asked for the new one changes nothing.
+    control.rollouts.rollback("churn", identity=OLA, reason="it is rude")
+    assert control.registry(ANA).resolve("churn@champion").number == 1 and course.shares == {"churn/1": 10_000}
+    plan = control.plan(canary("churn@champion", more=text.format(second)))
+    assert plan.empty and "rolled back to release 1 by ola" in plan.warnings[-1]
+    assert course.whole
+
+
+def test_an_alias_that_somebody_moved_meanwhile_stays_where_they_put_it(control, clock, seen, register):
+    register(alias="champion")
+    second, third = register(), register()
+    text = "models: {{churn: {{aliases: {{champion: {}}}}}}}"
+    control.apply(canary("churn@champion", more=text.format(1)), identity=ANA)
+    control.apply(canary("churn@champion", more=text.format(second)), identity=ANA)
+    control.set_alias("churn", "champion", third, identity=ANA)
+    Course(control, clock, seen).until("promoted", "better")
+    assert control.registry(ANA).resolve("churn@champion").number == third
+    assert any("churn@champion stays as it is" in event.text for event in control.rollouts.events(1))
+
+
+def test_nothing_else_begins_on_the_endpoint_while_one_goes_on_or_is_paused(course, register):
+    third = register()
+    for what in ("pause", "resume"):
+        for wanted in (f"churn/{third}", "churn/1"):
+            with pytest.raises(Conflict, match="rollout-running"):
+                course.control.apply(canary(wanted), identity=ANA)
+        with pytest.raises(Conflict, match="rollout-running"):
+            course.control.rollouts.retry("churn", identity=ANA)
+        course.control.rollouts.command(1, what, identity=OLA)
+    # Another endpoint is nobody's business here.
+    text = f"endpoints: {{churn: {{model: churn/2, {CANARY}}}, other: {{model: churn/{third}}}}}"
+    assert course.control.apply(spec(text), identity=ANA).state == "done"
+    assert course.shares == {"churn/1": 10_000, "churn/2": 0}
+    assert course.whole
+
+
+def test_paused_it_stays_and_resumed_it_goes_on(course):
+    course.tick(1)
+    course.control.rollouts.command(1, "pause", identity=OLA, reason="lunch")
+    before = course.shares
+    for _ in range(5):
+        course.tick(600, "not-worse")
+    assert course.shares == before
+    course.control.rollouts.command(1, "resume", identity=OLA)
+    course.until("promoted", "not-worse")
+    assert [event.who for event in course.control.rollouts.events(1)].count("ola") == 2
+
+
+def test_what_is_not_decided_asks_and_an_approver_may_promote_it(course):
+    for _ in range(20):
+        course.tick(100)
+    state = course.control.rollouts.read(1).rollout.state
+    assert (state.hold, state.end) == ("waiting", "") and "inconclusive after" in state.reason
+    with pytest.raises(Forbidden, match="role-forbidden"):
+        course.control.rollouts.command(1, "promote", identity=OLA)
+    with pytest.raises(Forbidden, match="role-forbidden"):
+        course.control.rollouts.command(1, "abort", identity=VIC)
+    course.control.rollouts.command(1, "promote", identity=BO, reason="looked at it")
+    course.until("promoted", "inconclusive")
+    assert course.shares == {"churn/2": 10_000}
+    with pytest.raises(Conflict, match="rollout-not-possible"):
+        course.control.rollouts.command(1, "abort", identity=BO)
+    with pytest.raises(NotFound, match="unknown-rollout"):
+        course.control.rollouts.command(9, "abort", identity=BO)
+
+
+def test_a_node_that_cannot_load_it_ends_it_and_other_endpoints_troubles_do_not(course):
+    course.tick(1, problems={"other": "is broken"})
+    assert course.control.rollouts.read(1).rollout.state.phase == "step"
+    course.tick(1, problems={"churn": "its golden rows differ"})
+    record = course.until("failed", "inconclusive")
+    assert "golden rows differ" in record.rollout.state.reason and course.shares == {"churn/1": 10_000}
+
+
+def test_no_node_no_traffic_and_no_time_lead_to_nothing(course, clock):
+    course.control.rollouts.tick(1)
+    assert course.control.rollouts.read(1).rollout.state.phase == "loading", "nobody serves it"
+    course.seen.enough = False
+    for _ in range(8):
+        course.tick(61, "inconclusive")
+    assert course.shares["churn/2"] == 1000, "no data leads neither on nor back"
+    clock.now -= 86_400
+    for _ in range(4):
+        course.tick(1, "inconclusive")
+    assert course.shares["churn/2"] == 1000, "a clock that was set back is no reason either"
+
+
+def test_a_version_that_is_retired_meanwhile_goes_no_further(course):
+    course.tick(1)
+    course.control.registry(ANA).retire(VersionRef("churn", 2), reason="licence")
+    assert "is retired" in course.until("failed", "better").rollout.state.reason
+    assert course.shares == {"churn/1": 10_000}
+
+
+FROZEN = "freezes: {holidays: {since: '2023-11-14T00:00:00Z', until: '2023-11-20T00:00:00Z'}}"
+
+
+def test_in_a_freeze_nothing_goes_forward_and_everything_goes_back(course, register, clock):
+    control = course.control
+    control.apply(canary("churn/2", more=FROZEN), identity=ANA)
+    for _ in range(5):
+        course.tick(61, "better")
+    assert course.shares["churn/2"] == 0
+    more = spec(f"endpoints: {{churn: {{model: churn/2, {CANARY}}}, other: {{model: churn/1}}}}\n{FROZEN}")
+    for forbidden in (
+        lambda: control.rollouts.command(1, "promote", identity=BO),
+        lambda: control.apply(more, identity=ANA),
+    ):
+        with pytest.raises(Refused, match="holidays"):
+            forbidden()
+    control.rollouts.rollback("churn", identity=OLA)
+    course.until("aborted", "better")
+    with pytest.raises(Refused, match="holidays"):
+        control.rollouts.retry("churn", identity=OLA)
+    clock.now += 30 * 86_400
+    assert control.rollouts.retry("churn", identity=OLA).id == 2
+
+
+def test_back_to_any_release_with_its_settings(control, clock, seen, register):
+    second, third = register(), register() + 1
+    register()
+    for model, limits in ((1, 100), (second, 200), (third, 300)):
+        text = f"endpoints: {{churn: {{model: churn/{model}, limits: {{deadline_ms: {limits}}}}}}}"
+        control.apply(spec(text), identity=ANA)
+    course = Course(control, clock, seen)
+
+    def served():
+        endpoint = control.routes().endpoints["churn"]
+        return endpoint.arms[0].version, endpoint.limits.deadline_ms
+
+    control.rollouts.rollback("churn", identity=OLA, to=1)
+    assert served() == ("churn/1", 100) and control.spec().endpoints["churn"].limits.deadline_ms == 100
+    control.rollouts.rollback("churn", identity=OLA)
+    assert served() == (f"churn/{third}", 300), "the last that was another"
+    with pytest.raises(NotFound, match="unknown-release"):
+        control.rollouts.rollback("churn", identity=OLA, to=99)
+    with pytest.raises(NotFound, match="unknown-endpoint"):
+        control.rollouts.rollback("nothing", identity=OLA)
+    with pytest.raises(Forbidden):
+        control.rollouts.rollback("churn", identity=VIC)
+    control.registry(ANA).retire(VersionRef("churn", second))
+    with pytest.raises(Refused, match="version-retired"):
+        control.rollouts.rollback("churn", identity=OLA, to=2)
+    course.number = 2
+    assert course.until("rolled-back", "inconclusive").rollout.state.reason == "rolled back to release 3 by ola"
+    assert course.whole and [one.generation for one in control.rollouts.releases("churn")] == [5, 4, 3, 2, 1]
+
+
+def test_there_must_be_something_to_go_back_to(control, register):
+    register()
+    control.apply(spec("endpoints: {churn: {model: churn/1}}"), identity=ANA)
+    with pytest.raises(Conflict, match="nothing-to-roll-back"):
+        control.rollouts.rollback("churn", identity=ANA)
+    with pytest.raises(NotFound, match="unknown-rollout"):
+        control.rollouts.retry("churn", identity=ANA)
+
+
+def test_further_back_than_a_rollout_began(course, register):
+    course.until("promoted", "better")
+    third = register()
+    course.control.apply(canary(f"churn/{third}"), identity=ANA)
+    course.control.rollouts.rollback("churn", identity=OLA, to=1)
+    assert course.shares == {"churn/1": 10_000}
+    assert course.control.rollouts.read(2).ended and not course.control.rollouts.read(2).standing
+    assert course.control.plan(canary(f"churn/{third}")).empty, "what was asked for last is not asked for again"
+    assert course.whole
+
+
+def test_two_processes_decide_once(course, database_url, home, clock, gates, seen):
+    """Both read the same state; the second finds that it was changed and writes nothing."""
+    course.node()
+    with Control.open(database_url, Folder(home / "artifacts"), home, clock=clock, judge=gates, look=seen) as other:
+
+        class Late(Seen):
+            def __call__(self, rollout):
+                other.rollouts.tick(1)
+                return super().__call__(rollout)
+
+        course.control._look = Late()
+        course.control.rollouts.tick(1)
+    assert len(course.control.rollouts.events(1)) == 2
+    assert course.control.rollouts.read(1).rollout.state.phase == "step" and course.whole
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("rollout: {strategy: canary, steps: [50, 10]}", "steps must rise"),
+        ("rollout: {strategy: blue-green, steps: [5]}", "has no steps"),
+        ("rollout: {strategy: slowly}", "rollout.strategy"),
+        ("rollout: {strategy: canary, stepz: [5]}", "did you mean steps?"),
+        ("rollout: {}, recording: {sample: 0}", "nothing to judge by"),
+        ("rollout: {metrics: {errors: {kind: errors, margin: -1}}}", "margin"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_cannot_be_meant_is_refused_with_its_place(endpoint, says):
+    with pytest.raises(InvalidInput, match=says.replace("?", r"\?")):
+        spec(f"endpoints: {{churn: {{model: churn/1, {endpoint}}}}}")
+    with pytest.raises(InvalidInput, match="several"):
+        spec("endpoints: {churn: {arms: [{model: churn/1, weight: 50}, {model: churn/2, weight: 50}], rollout: {}}}")
+
+
+@pytest.mark.parametrize(
+    ("freeze", "says"),
+    [("{}", "either cron"), ("{cron: '0 3 * * *'}", "hours"), ("{cron: '0 3 * *', hours: 1}", "invalid-cron"),
+     ("{since: '2026-12-20', until: '2026-12-01'}", "not before"), ("{since: soon, until: '2026-12-01'}", "no date")],
+)  # fmt: skip
+def test_a_freeze_that_is_none_is_refused(freeze, says):
+    with pytest.raises(InvalidInput, match=says):
+        spec(f"freezes: {{x: {freeze}}}")
