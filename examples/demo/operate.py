@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import models
-from steps import arguments, free_port, run, title
+import rollouts
+from steps import Up, run, title
 
 SPEC = """\
 version: 1
@@ -51,34 +48,5 @@ def demo(folder: Path) -> None:
         print(f"  {rows} rows in {calls} calls to {up.url}")
         run(folder, "log outcomes labels.csv")
         run(folder, f"log query '{QUESTION}'")
+        rollouts.demo(folder, up, SPEC)
         run(folder, "status")
-
-
-class Up:
-    """`penstock up` on free ports; `url` is the node's."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port, self.node_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.node_port}"
-
-    def __enter__(self) -> Up:
-        command = f"up --port {self.port} --node-port {self.node_port} --processes 1"
-        print(f"  $ penstock {command} &")
-        self.log = (self.folder / "up.log").open("w+")
-        began = time.monotonic()
-        self.process = subprocess.Popen(
-            arguments(self.folder, command), cwd=self.folder, stdout=self.log, stderr=subprocess.STDOUT
-        )
-        while "logs " not in (said := (self.folder / "up.log").read_text()):
-            if self.process.poll() is not None or time.monotonic() - began > 60:
-                sys.exit(said)
-            time.sleep(0.02)
-        print("    " + said.strip().replace("\n", "\n    "))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        if self.process.wait(60):
-            sys.exit((self.folder / "up.log").read_text())
-        self.log.close()

@@ -12,6 +12,7 @@ from penstock.core.version import __version__
 
 if TYPE_CHECKING:
     from penstock.cli.deploy import deploy
+    from penstock.cli.steering import rollouts
     from penstock.core.errors import (
         Conflict,
         DeadlineExceeded,
@@ -54,6 +55,7 @@ __all__ = [
     "__version__",
     "deploy",
     "pack",
+    "rollouts",
 ]
 
 _ERRORS = "penstock.core.errors"
@@ -77,6 +79,7 @@ _HOMES = {
     "Unsupported": _ERRORS,
     "UnsupportedMedia": _ERRORS,
     "deploy": "penstock.cli.deploy",
+    "rollouts": "penstock.cli.steering",
 }
 
 

@@ -56,6 +56,7 @@ NEEDS = {
     ("GET", "/v1/rollouts"): "read",
     ("GET", "/v1/rollouts/{number}"): "read",
     ("GET", "/v1/rollouts/{number}/events"): "read",
+    ("GET", "/v1/rollouts/{number}/report"): "apply",
     ("POST", "/v1/rollouts/{number}/{command}"): "apply",
     ("POST", "/v1/endpoints/{endpoint}/rollout"): "apply",
     ("POST", "/v1/endpoints/{endpoint}/retry"): "apply",

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from penstock.rollout.judge import judge, judge_metric, ratio_problem
+from penstock.rollout.judge import Division, judge, judge_metric, ratio_problem
 from penstock.rollout.metrics import Metric
 from penstock.rollout.samples import Seen, joined
 
@@ -112,7 +112,9 @@ def test_too_little_data_is_no_verdict_whatever_it_looks_like():
 
 
 def test_traffic_that_was_not_divided_as_planned_is_not_judged():
-    made = judge(METRICS, {"errors": BROKEN}, alpha=ALPHA, least_samples=1, divided=((9_000, 1_500), 0.1))
+    made = judge(
+        METRICS, {"errors": BROKEN}, alpha=ALPHA, least_samples=1, divided=Division(counts=(9_000, 1_500), share=0.1)
+    )
     assert made.verdict == "inconclusive" and "14.29%" in made.mismatch and not made.metrics
     assert not ratio_problem((9_010, 990), 0.1, 0.001) and not ratio_problem((0, 0), 0.1, 0.001)
 

@@ -83,4 +83,8 @@ CHECKS = (
         "control_kills", "Control: killed at any moment of its work, on SQLite and PostgreSQL; answers never stop",
         "tests/api/test_kills.py", count=50, short=1,
     ),
+    _check(
+        "rollout_kills", "Rollouts: control killed after every step, on SQLite and PostgreSQL; no step lost or twice",
+        "tests/api/test_rollout_kills.py", count=10, short=1,
+    ),
 )  # fmt: skip

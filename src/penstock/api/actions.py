@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 
 from penstock.api.doors import Event
+from penstock.control.again import Judged
 from penstock.control.control import Control
 from penstock.core.clock import Clock
 from penstock.predlog.compact import compact_all
@@ -22,16 +23,17 @@ _LIMITS = TableLimits()
 def actions_of(control: Control, places: LogPlaces, identity: Identity, event: Event, clock: Clock) -> Actions:
     """The actions by name; `compact-log` is there where DuckDB is."""
 
-    def judge(what: str, *, golden_alone: bool) -> None:
-        for one in control.judge_served(identity=identity, golden_alone=golden_alone):
+    def tell(what: str, judged: list[Judged]) -> None:
+        for one in judged:
             event(
                 "version-judged", what=what, endpoint=one.endpoint, version=one.version, verdict=one.verdict,
                 reasons=one.reasons, code=one.code,
             )  # fmt: skip
 
     actions: dict[str, Callable[[], object]] = {
-        "rehearse": lambda: judge("rehearse", golden_alone=True),
-        "check": lambda: judge("check", golden_alone=False),
+        "rehearse": lambda: tell("rehearse", control.judge_served(identity=identity, golden_alone=True)),
+        "rehearse-rollback": lambda: tell("rehearse-rollback", control.rehearse_rollback(identity=identity)),
+        "check": lambda: tell("check", control.judge_served(identity=identity)),
     }
     if find_spec("duckdb") is not None:
         actions["compact-log"] = lambda: _compact_log(places, event, clock)

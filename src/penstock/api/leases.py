@@ -22,7 +22,7 @@ _INSERT = text(
 
 
 class Leases:
-    """The leases of one process, `holder`, whose name no other process ever has."""
+    """The leases of one process, `holder`, whose name no other living process has."""
 
     def __init__(self, database: Database, holder: str, clock: Clock) -> None:
         self._database = database

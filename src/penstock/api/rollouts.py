@@ -17,6 +17,7 @@ from penstock.api.once import once
 from penstock.control.deploy import Start
 from penstock.control.records import Operation, Release, RolloutEvent, RolloutRecord
 from penstock.rollout.decide import Command
+from penstock.rollout.judgement import RolloutReport
 
 router = APIRouter()
 Name = Annotated[str, Path(max_length=200)]
@@ -61,6 +62,12 @@ async def read_rollout(
 def list_events(request: Request, who: Reader, number: Number) -> Response:
     """What a rollout did, when and why, with what was known then."""
     return answer(doors_of(request).control.rollouts.events(number))
+
+
+@router.get("/v1/rollouts/{number}/report", **door(RolloutReport))
+def read_report(request: Request, who: Operator, number: Number) -> Response:
+    """What the prediction log shows of a rollout: facts by step and arm, how each verdict came about, disagreement."""
+    return answer(doors_of(request).control.rollouts.report(number, identity=who))
 
 
 @router.post("/v1/rollouts/{number}/{command}", **door(RolloutRecord))

@@ -31,7 +31,7 @@ from penstock.api.server import ControlServer, listen, listen_here
 from penstock.api.watch import RoutesWatch
 from penstock.control.checks import run_gates_here
 from penstock.control.control import Control
-from penstock.control.rollouts import looking_at
+from penstock.control.looking import LogLook
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import Conflict, Unauthenticated
 from penstock.predlog.origins import Origins
@@ -119,7 +119,7 @@ class _Up:
         settings = self.settings
         judge = partial(run_gates_here, log_address=settings.log_address, allow_pickle=settings.allow_pickle)
         blobs = open_blobs(settings.artifacts_url)
-        look = looking_at(open_places(settings.home, settings.log_address))
+        look = LogLook(open_places(settings.home, settings.log_address))
         with Control.open(settings.database_url, blobs, settings.home, judge=judge, look=look) as control:
             admin_key = await asyncio.to_thread(control.ensure_admin_key)
             node = await asyncio.to_thread(self._local_node, control)
@@ -139,7 +139,7 @@ class _Up:
     @asynccontextmanager
     async def _serving(self, control: Control) -> AsyncIterator[None]:
         database = open_database(self.settings.database_url)
-        leases = Leases(database, secrets.token_hex(8), wall)
+        leases = Leases(database, _holder(self.settings.home), wall)
         executor = Executor(control, leases, self.log.event)
         watch = RoutesWatch(control, self.log.event)
         stopping = asyncio.Event()
@@ -202,6 +202,19 @@ class _Up:
         if self.stops > 1:
             self.log.close()
             os._exit(1)
+
+
+def _holder(home: Path) -> str:
+    """Who holds leases: this home on this machine, whose lock lets in one process at a time.
+
+    So what a killed control held is its successor's at once, and not when the lease ends.
+    """
+    path = home / "control.id"
+    if not path.exists():
+        partial = path.with_name("control.id.partial")
+        partial.write_text(secrets.token_hex(8))
+        partial.replace(path)
+    return f"{socket.gethostname()}:{path.read_text()}"
 
 
 def _verifier(settings: UpSettings) -> Callable[[str], Identity] | None:

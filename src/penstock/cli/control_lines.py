@@ -49,6 +49,7 @@ def status_lines(status: Status) -> Iterator[str]:
         yield "no node was heard of yet"
     for node in status.nodes:
         yield from (f"  {node.name}: {endpoint}: {why}" for endpoint, why in node.problems.items())
+    yield from (f"! {line}" for line in status.warnings)
     yield from map(approval_line, status.approvals)
     yield from (operation_line(one) for one in status.operations if not one.ended)
     facts = (counted(status.models, "model"), counted(status.keys, "key"), counted(status.audit_events, "audit event"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ def deploy(
     endpoint: str = "",
     alias: str = "",
     reason: str = "",
+    rollout: Mapping[str, Any] | None = None,
     home: str | Path | None = None,
     **choices: Any,
 ) -> Deployed:
@@ -29,7 +31,9 @@ def deploy(
 
     `model`, `sample` and `choices` are those of `penstock.pack`. Every node that follows the control of this home
     (`penstock up`) serves it then. Raises Refused (`gate-failed`) where a gate stops it: the endpoint then goes on as
-    it is. Where the gates are inconclusive, the answer's operation is `waiting-approval`.
+    it is. With `rollout` (the fields of `rollout` in penstock.yaml) it takes over from an earlier version step by step,
+    while `penstock up` runs; see `penstock.rollouts`. Where the gates are inconclusive, the answer's operation is
+    `waiting-approval`.
 
     Example:
         deployed = penstock.deploy(model, name="churn", sample=rows)
@@ -39,6 +43,7 @@ def deploy(
     ensure_home(settings)
     try:
         from penstock.control.control import Control
+        from penstock.rollout.plan import read_plan
         from penstock.security.identity import Identity
         from penstock.storage.locate import open_blobs
     except ModuleNotFoundError as error:
@@ -48,8 +53,9 @@ def deploy(
     with Control.open(settings.database_url, open_blobs(settings.artifacts_url), settings.home) as control:
         identity = Identity(subject=settings.actor, role="admin")
         deployed = control.deploy(
-            model, sample, name=name, identity=identity, endpoint=endpoint, alias=alias, reason=reason, choices=choices
-        )
+            model, sample, name=name, identity=identity, endpoint=endpoint, alias=alias, reason=reason,
+            rollout=read_plan(rollout, "rollout") if rollout is not None else None, choices=choices,
+        )  # fmt: skip
     if deployed.operation.error is not None:
         raise deployed.operation.error.error()
     return deployed

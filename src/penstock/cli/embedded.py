@@ -10,6 +10,7 @@ from penstock.cli.settings import Settings
 from penstock.control.checks import run_gates_here
 from penstock.control.control import Control
 from penstock.control.deploy import Start
+from penstock.control.looking import LogLook
 from penstock.control.reading import read_spec_file
 from penstock.control.records import (
     Approval,
@@ -23,13 +24,13 @@ from penstock.control.records import (
     RolloutRecord,
     Status,
 )
-from penstock.control.rollouts import looking_at
 from penstock.core.verdicts import Report
 from penstock.gates.plan import GatePlan
 from penstock.predlog.table_views import open_places
 from penstock.registry.aliases import Expected
 from penstock.registry.records import Verification
 from penstock.rollout.decide import Command
+from penstock.rollout.judgement import RolloutReport
 from penstock.security.identity import Identity
 from penstock.storage.locate import open_blobs
 
@@ -43,7 +44,7 @@ class Embedded:
             open_blobs(settings.artifacts_url),
             settings.home,
             judge=partial(run_gates_here, log_address=log_address),
-            look=looking_at(open_places(settings.home, log_address)),
+            look=LogLook(open_places(settings.home, log_address)),
         )
         self._identity = Identity(subject=settings.actor, role="admin")
 
@@ -164,3 +165,7 @@ class Embedded:
     def releases(self, endpoint: str) -> list[Release]:
         """What an endpoint was."""
         return self._control.rollouts.releases(endpoint)
+
+    def report(self, number: int) -> RolloutReport:
+        """A rollout as this machine's log shows it."""
+        return self._control.rollouts.report(number, identity=self._identity)

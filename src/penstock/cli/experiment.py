@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 import typer
 
 from penstock.cli.answers import answer
+from penstock.cli.desk import Server, open_desk
 from penstock.cli.option_groups import spread
-from penstock.cli.options import Json
+from penstock.cli.options import Json, Place
+from penstock.cli.report_page import write_report
+from penstock.cli.rollout import EndpointName, newest
+from penstock.cli.rollout_lines import arm_lines, disagreement_lines, judgement_lines, rollout_line
 from penstock.core.errors import InvalidInput, Unsupported
 
 
@@ -17,6 +23,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add this module's commands."""
     experiment = typer.Typer(help="Verdicts on versions, and what they take.", no_args_is_help=True)
     experiment.command()(spread(simulate))
+    experiment.command()(spread(report))
     app.add_typer(experiment, name="experiment")
 
 
@@ -71,6 +78,35 @@ def simulate(
     if found.median_samples is not None:
         lines.append(f"samples       {found.median_samples:g} (median), {found.p95_samples:g} (95 of 100), in each arm")
     answer(msgspec.to_builtins(found), lines, as_json=as_json)
+
+
+def report(
+    endpoint: EndpointName,
+    number: Annotated[int, typer.Option("--id", metavar="N", help="An earlier rollout of the endpoint.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write it as .html or .png, with a plot of every metric.")
+    ] = None,
+    *,
+    place: Place,
+    server: Server,
+    as_json: Json = False,
+) -> None:
+    """Show a rollout as its log shows it: facts of each step and arm, verdicts, and where answers differ.
+
+    Example: penstock experiment report churn --out churn.html
+    """
+    with closing(open_desk(place, server)) as desk:
+        record = newest(desk, endpoint, number)
+        found, events = desk.report(record.id), desk.rollout_events(record.id)
+    if out is not None:
+        write_report(out, record, found, events)
+    lines = [
+        *arm_lines(found.arms),
+        *judgement_lines(found.judgement),
+        *disagreement_lines(found.disagreement),
+        rollout_line(record),
+    ]
+    answer({"rollout": record, "report": found, "events": events}, lines, as_json=as_json)
 
 
 def read_effect(text: str, metric: str, baseline: float) -> float:

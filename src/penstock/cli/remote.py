@@ -38,6 +38,7 @@ from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.core.verdicts import Report
 from penstock.gates.plan import with_files
 from penstock.rollout.decide import Command
+from penstock.rollout.judgement import RolloutReport
 from penstock.sdk.security import Security, headers_of, tls_of
 
 Answer = TypeVar("Answer")
@@ -188,6 +189,10 @@ class Remote:
     def releases(self, endpoint: str) -> list[Release]:
         """What an endpoint was."""
         return self._ask("GET", f"{_endpoint(endpoint)}/releases", list[Release])
+
+    def report(self, number: int) -> RolloutReport:
+        """A rollout as control's log shows it."""
+        return self._ask("GET", f"/v1/rollouts/{number}/report", RolloutReport)
 
     # How
 

@@ -96,7 +96,7 @@ def status(
     Exit status 3: it asks somebody. 1: it went back.
     """
     with closing(open_desk(place, server)) as desk:
-        record = _newest(desk, endpoint, number)
+        record = newest(desk, endpoint, number)
         told = 0
         while watch and not record.ended and record.rollout.state.hold != "waiting":
             events = desk.rollout_events(record.id)
@@ -105,7 +105,7 @@ def status(
                     typer.echo(event_line(event))
             told = len(events)
             time.sleep(_LOOK_S)
-            record = _newest(desk, endpoint, record.id)
+            record = newest(desk, endpoint, record.id)
         events = desk.rollout_events(record.id)
     answer({"rollout": record, "events": events}, rollout_lines(record, events[told:]), as_json=as_json)
     if record.rollout.state.hold == "waiting":
@@ -172,11 +172,12 @@ def releases(endpoint: EndpointName, *, place: Place, server: Server, as_json: J
 
 def _command(endpoint: str, what: Command, reason: str, place: Place, server: Server, *, as_json: bool) -> None:
     with closing(open_desk(place, server)) as desk:
-        record = desk.command_rollout(_newest(desk, endpoint, 0).id, what, reason)
+        record = desk.command_rollout(newest(desk, endpoint, 0).id, what, reason)
     answer(record, [rollout_line(record)], as_json=as_json)
 
 
-def _newest(desk: Desk, endpoint: str, number: int) -> RolloutRecord:
+def newest(desk: Desk, endpoint: str, number: int) -> RolloutRecord:
+    """The newest rollout of an endpoint, or the one with this number; raises NotFound (`unknown-rollout`)."""
     for record in desk.rollouts(endpoint):
         if number in (0, record.id):
             return record
@@ -185,20 +186,15 @@ def _newest(desk: Desk, endpoint: str, number: int) -> RolloutRecord:
 
 
 def _plan(strategy: str, file: Path | None) -> RolloutPlan | None:
-    import msgspec
-
-    from penstock.rollout.plan import RolloutPlan, check_plan
+    from penstock.rollout.plan import read_plan
     from penstock.storage.yaml_text import read_yaml
 
     if not strategy and file is None:
         return None
     try:
         said: Any = read_yaml(file.read_text(), str(file)) if file is not None else {}
-        given = {"strategy": strategy} if strategy else {}
-        plan = msgspec.convert({**said, **given}, RolloutPlan)
-    except OSError as error:
-        raise NotFound("unknown-file", f"{file} cannot be read: {error.strerror}") from None
-    except (msgspec.ValidationError, TypeError, UnicodeDecodeError) as error:
-        raise InvalidInput("invalid-rollout", f"{file or '--strategy'}: {error}") from None
-    check_plan(plan, str(file or "--strategy"))
-    return plan
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotFound("unknown-file", f"{file} cannot be read: {error}") from None
+    if not isinstance(said, dict):
+        raise InvalidInput("invalid-rollout", f"{file}: an object was expected", hint="strategy: canary")
+    return read_plan({**said, **({"strategy": strategy} if strategy else {})}, str(file or "--strategy"))

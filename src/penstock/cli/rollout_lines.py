@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from penstock.control.records import Release, RolloutEvent, RolloutRecord
-    from penstock.rollout.judgement import Judgement
+    from penstock.rollout.judgement import ArmFacts, Disagreement, Judgement
 
 
 def rollout_line(record: RolloutRecord) -> str:
@@ -45,6 +45,28 @@ def judgement_lines(judgement: Judgement) -> Iterator[str]:
     yield f"  all together: {judgement.verdict}{'' if judgement.enough else ', not enough data'}"
 
 
+def arm_lines(arms: Iterable[ArmFacts]) -> Iterator[str]:
+    """What was seen of each arm in each step."""
+    for one in arms:
+        latency = " / ".join(map(_ms, (one.latency_p50_ms, one.latency_p95_ms, one.latency_p99_ms)))
+        yield (
+            f"  step {one.step:<3} {one.version:<16} {one.calls:>9} calls {one.units:>8} units"
+            f"  {one.errors:>7.2%} failed {one.saturation:>7.2%} saturated  p50/95/99 {latency} ms"
+        )
+
+
+def disagreement_lines(found: Disagreement | None) -> Iterator[str]:
+    """How often a shadow answers otherwise, on which inputs, and the largest differences."""
+    if found is None:
+        return
+    shift = "" if found.shift is None else f", by {found.shift:+.4g} on average"
+    yield f"  {found.rate:.2%} of {found.rows} rows are answered otherwise{shift}"
+    for one in found.slices:
+        yield f"    where {one.field} is {one.value}: {one.disagreement:.2%} of {one.calls}"
+    for flip in found.flips:
+        yield f"    {flip.request_id} row {flip.row}: {flip.champion} -> {flip.challenger}"
+
+
 def release_lines(releases: Iterable[Release]) -> Iterator[str]:
     """Releases, one a line."""
     for one in releases:
@@ -55,3 +77,7 @@ def release_lines(releases: Iterable[Release]) -> Iterator[str]:
 
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:+.4g}"
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

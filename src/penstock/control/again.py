@@ -1,25 +1,28 @@
-"""Judging what is served once more: its golden rows alone, or all gates.
+"""Judging once more what is served, its golden rows alone or all gates, and what a rollback would bring back.
 
 A model does not change; where it runs does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from penstock.control import checks
 from penstock.control.checks import Judge
 from penstock.control.records import Check
+from penstock.control.rollback import previous_of
 from penstock.control.routing import read_head
 from penstock.control.spec import Spec
 from penstock.control.store import Store
-from penstock.core.errors import PenstockError
+from penstock.core.errors import PenstockError, Refused
 from penstock.core.routes import Endpoint
 from penstock.core.verdicts import Verdict
 from penstock.gates.plan import GatePlan
 from penstock.security.identity import Identity
 
-_GOLDEN_ALONE = GatePlan(schema=False, robustness=False, budget=False)
+GOLDEN_ALONE = GatePlan(schema=False, robustness=False, budget=False)
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,41 @@ def judge_served(store: Store, identity: Identity, decide: Judge, *, golden_alon
     return judged
 
 
+def rehearse_rollback(store: Store, identity: Identity, decide: Judge) -> list[Judged]:
+    """Load what each endpoint would go back to, and replay its golden rows; the reports are kept.
+
+    A release that cannot come back (a version is retired) is inconclusive, with the reason.
+    """
+    with store.database.read() as connection:
+        head = read_head(connection, store)
+    return [
+        judged for name, served in head.endpoints.items() for judged in _rehearse(store, identity, decide, name, served)
+    ]
+
+
+def rehearsal_checks(name: str, before: Endpoint | None) -> list[Check]:
+    """What a rehearsal judges of the release that an endpoint would go back to."""
+    if before is None:
+        return []
+    plan = checks.digest_of_gates(GOLDEN_ALONE, "", before.limits)
+    bundles = {arm.version: arm.bundle for arm in before.arms}
+    return [
+        Check(endpoint=name, version=version, bundle=bundle, champion="", plan_digest=plan)
+        for version, bundle in bundles.items()
+    ]
+
+
+def _rehearse(store: Store, identity: Identity, decide: Judge, name: str, served: Endpoint) -> Iterator[Judged]:
+    try:
+        with store.database.read() as connection:
+            before = previous_of(connection, store, name, served)
+    except Refused as error:
+        yield Judged(endpoint=name, version="", verdict="inconclusive", reasons=str(error), code=error.code)
+        return
+    for check in rehearsal_checks(name, before):
+        yield _judge(store, identity, GOLDEN_ALONE, check, before or served, decide)
+
+
 def _judge(
     store: Store, identity: Identity, gates: GatePlan, check: Check, endpoint: Endpoint, decide: Judge
 ) -> Judged:
@@ -86,4 +124,4 @@ def _judge(
 def _with_golden_alone(spec: Spec) -> Spec:
     replace = msgspec.structs.replace
     endpoints = {name: replace(about, gates=None) for name, about in spec.endpoints.items()}
-    return replace(spec, gates=_GOLDEN_ALONE, endpoints=endpoints)
+    return replace(spec, gates=GOLDEN_ALONE, endpoints=endpoints)

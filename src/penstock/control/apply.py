@@ -15,6 +15,7 @@ import msgspec
 from penstock.control import approvals, checks, gate_files, operations, rollout_rows, rollouts
 from penstock.control.addresses import loaded
 from penstock.control.checks import Judge
+from penstock.control.looking import refuse_unable
 from penstock.control.meaning import arms_of
 from penstock.control.plan import bundle_path, pin, plan_in
 from penstock.control.records import AliasMove, Check, Operation, Plan
@@ -169,7 +170,7 @@ def _refuse_untimely(store: Store, head: Head, plan: Plan, spec: Spec) -> None:
     if changed:
         rollouts.refuse_frozen(head, store)
     if any(spec.endpoints[one].rollout is not None for one in changed if one in spec.endpoints):
-        rollouts.refuse_unable()
+        refuse_unable()
 
 
 def _questions(change: Change, wish: Wish) -> list[str]:

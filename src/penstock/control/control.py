@@ -28,11 +28,11 @@ from penstock.control import (
     operations,
     plan,
     replay,
-    rollouts,
     routing,
     status,
 )
 from penstock.control.checks import Judge
+from penstock.control.looking import LogLook, Look
 from penstock.control.records import (
     Approval,
     Convergence,
@@ -46,7 +46,6 @@ from penstock.control.records import (
     Status,
 )
 from penstock.control.rolling import Rollouts
-from penstock.control.rollouts import Look
 from penstock.control.spec import Spec
 from penstock.control.store import Store
 from penstock.core.clock import Clock, wall
@@ -75,7 +74,7 @@ class Control:
     def __init__(self, store: Store, judge: Judge, look: Look | None = None) -> None:
         self._store = store
         self._judge = judge
-        self._look = look or rollouts.looking_at(open_places(store.home))
+        self._look = look or LogLook(open_places(store.home))
 
     @classmethod
     def open(
@@ -221,6 +220,11 @@ class Control:
         """Run the gates of all that is served again, or its golden rows alone; the reports are kept."""
         allow(identity, "check")
         return again.judge_served(self._store, identity, self._judge, golden_alone=golden_alone)
+
+    def rehearse_rollback(self, *, identity: Identity) -> list[again.Judged]:
+        """Load what each endpoint would go back to and replay its golden rows; the reports are kept."""
+        allow(identity, "check")
+        return again.rehearse_rollback(self._store, identity, self._judge)
 
     def begin_check(self, wish: checking.CheckWish, *, identity: Identity) -> Operation:
         """Note that a registered version shall be judged; `continue_operation` does it and keeps the report with it."""

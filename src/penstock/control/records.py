@@ -274,7 +274,10 @@ class EndpointStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `penstock status` shows; `rollouts` are those that go on, or went back and were not given up."""
+    """Everything `penstock status` shows; `rollouts` are those that go on, or went back and were not given up.
+
+    `warnings` say what somebody should look after: a release that could not come back.
+    """
 
     version: str
     database: str
@@ -285,6 +288,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[Operation, ...]
     rollouts: tuple[RolloutRecord, ...]
     approvals: tuple[Approval, ...]
+    warnings: tuple[str, ...]
     keys: int
     models: int
     audit_events: int

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from penstock.control import deploy, rollback, rollout_rows, rollouts
 from penstock.control.deploy import Start
+from penstock.control.looking import Look
 from penstock.control.records import Operation, Release, RolloutEvent, RolloutRecord
-from penstock.control.rollouts import Look
 from penstock.control.store import Store
 from penstock.rollout.decide import Command
+from penstock.rollout.judgement import RolloutReport
 from penstock.security.identity import Identity
+from penstock.security.permissions import allow
 
 
 class Rollouts:
@@ -55,6 +57,16 @@ class Rollouts:
     def retry(self, endpoint: str, *, identity: Identity, reason: str = "") -> RolloutRecord:
         """Begin again what went back; raises NotFound (`unknown-rollout`), Conflict (`rollout-running`)."""
         return rollouts.retry(self._store, identity, endpoint, reason)
+
+    def report(self, number: int, *, identity: Identity) -> RolloutReport:
+        """What the prediction log shows of a rollout: facts by step and arm, how verdicts came about, disagreement.
+
+        Some recorded answers are in it, so that takes the right to read records. Raises NotFound, Refused
+        (`nothing-counted`) before anything counts, and what reading the log raises.
+        """
+        record = self.read(number)
+        allow(identity, "records", record.rollout.endpoint)
+        return self._look.report(record.rollout, self._store.clock())
 
     def rollback(self, endpoint: str, *, identity: Identity, to: int | None = None, reason: str = "") -> RolloutRecord:
         """Serve at once what was served before, or the release of generation `to`, with its settings and aliases."""

@@ -6,22 +6,20 @@ one transaction that only one of two processes can make. So a kill at any point 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.util import find_spec
 
 import msgspec
 
 from penstock.control import nodes, rollout_rows
 from penstock.control.freezes import frozen_by
+from penstock.control.looking import Look
 from penstock.control.records import AliasMove, RolloutEvent, RolloutRecord
 from penstock.control.routing import Head, read_head, write_moved
 from penstock.control.store import Store
 from penstock.core.buckets import Ranges
-from penstock.core.errors import Conflict, NotFound, Refused, Unsupported
+from penstock.core.errors import Conflict, NotFound, Refused
 from penstock.core.names import parse_version_ref
 from penstock.core.routes import Endpoint
-from penstock.predlog.table_views import LogPlaces
 from penstock.registry import aliases
 from penstock.registry.audit import Change
 from penstock.registry.versions import find_version
@@ -34,35 +32,8 @@ from penstock.rollout.state import Rollout, RolloutState
 from penstock.security.identity import Identity
 from penstock.security.permissions import allow
 
-Look = Callable[[Rollout], Evidence]
-"""Judges what was seen of a rollout so far."""
 CONTROL = Identity(subject="control", role="admin")
 _CONCLUSIVE = ("better", "not-worse")
-
-
-def looking_at(places: LogPlaces) -> Look:
-    """Judges by the prediction log; raises Unsupported (`missing-extra`) where what that takes is not installed."""
-
-    def look(rollout: Rollout) -> Evidence:
-        try:
-            # Here: a control that runs no rollout is installed without what verdicts take.
-            from penstock.rollout import evidence
-        except ModuleNotFoundError as error:
-            raise _missing(error.name or "") from error
-        return evidence.look(places, rollout)
-
-    return look
-
-
-def refuse_unable() -> None:
-    """Raise Unsupported (`missing-extra`) where no verdict could ever be made: before anything begins."""
-    for name in ("scipy", "duckdb"):
-        if find_spec(name) is None:
-            raise _missing(name)
-
-
-def _missing(name: str) -> Unsupported:
-    return Unsupported("missing-extra", f"rollouts need {name}", hint="pip install 'penstock[control,judge,log]'")
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

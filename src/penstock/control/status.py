@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, func, select
 
 from penstock.control import approvals, nodes, operations, routing
+from penstock.control.again import rehearsal_checks
+from penstock.control.checks import find_report, reasons
 from penstock.control.keys import count_valid
 from penstock.control.records import EndpointStatus, Status
+from penstock.control.rollback import previous_of
+from penstock.control.routing import Head
 from penstock.control.schema import releases
 from penstock.control.store import Store
+from penstock.core.errors import Refused
 from penstock.core.version import __version__
 from penstock.registry.schema import audit_head, models
 
@@ -26,6 +33,7 @@ def read(store: Store) -> Status:
         keys = count_valid(connection, store.clock())
         counted = connection.execute(select(func.count()).select_from(models)).scalar_one()
         events = connection.execute(select(audit_head.c.seq)).scalar_one()
+        warnings = tuple(_no_way_back(connection, store, head))
     found = nodes.read_all(store)
     return Status(
         version=__version__,
@@ -39,7 +47,22 @@ def read(store: Store) -> Status:
         operations=tuple(operations.read_page(store, None, _OPERATIONS)),
         rollouts=tuple(head.standing[name] for name in sorted(head.standing)),
         approvals=tuple(approvals.read_all(store, "pending")),
+        warnings=warnings,
         keys=keys,
         models=counted,
         audit_events=events,
     )
+
+
+def _no_way_back(connection: Connection, store: Store, head: Head) -> Iterator[str]:
+    """Endpoints whose last rehearsal found that the release before does not start any more."""
+    for name, served in sorted(head.endpoints.items()):
+        try:
+            before = previous_of(connection, store, name, served)
+        except Refused as error:
+            yield f"endpoint {name} cannot go back: {error.message}"
+            continue
+        for check in rehearsal_checks(name, before):
+            report = find_report(connection, check)
+            if report is not None and report.verdict == "fail":
+                yield f"endpoint {name} cannot go back: {check.version}: {reasons(connection, check)}"

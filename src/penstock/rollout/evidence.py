@@ -12,6 +12,7 @@ over units, because the calls of one resemble each other:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,8 +27,8 @@ from penstock.measures.asymptotic import Moments
 from penstock.predlog.table_engine import engine_errors, quoted
 from penstock.predlog.table_views import LogPlaces, Selection, Views, open_views
 from penstock.rollout.calls import make_calls
-from penstock.rollout.judge import judge
-from penstock.rollout.judgement import Evidence
+from penstock.rollout.judge import Division, judge
+from penstock.rollout.judgement import Evidence, Judgement
 from penstock.rollout.metrics import Metric
 from penstock.rollout.plan import SHADOWING
 from penstock.rollout.samples import Seen, total
@@ -41,56 +42,78 @@ def look(places: LogPlaces, rollout: Rollout) -> Evidence:
     """Judge what the log has of a rollout; raises Unavailable (`log-unavailable`, `log-memory`, `disk-full`)."""
     if rollout.state.counted is None or not rollout.state.strata:
         return Evidence()
-    seen = samples(places, rollout)
-    plan, divided = rollout.plan, None
-    if plan.strategy not in SHADOWING and plan.strategy != "blue-green":
-        divided = _divided(seen.calls)
-    judgement = judge(plan.judged, seen.metrics, alpha=plan.alpha, least_samples=plan.least_samples, divided=divided)
-    weight = _bandit(rollout, seen.metrics) if plan.policy == "thompson" else None
-    return Evidence(judgement=judgement, weight=weight)
+    with open_calls(places, rollout) as views:
+        seen = samples(views, rollout)
+    weight = _bandit(rollout, seen.metrics) if rollout.plan.policy == "thompson" else None
+    return Evidence(judgement=judge_samples(rollout, seen), weight=weight)
 
 
 class Samples(NamedTuple):
-    """What was seen of each metric, and of the division of calls itself (each unit, or call, as one 0)."""
+    """What was seen of each metric, and how the units (or calls, where those are more) of the last stratum divided."""
 
     metrics: dict[str, tuple[Seen, ...]]
-    calls: tuple[Seen, ...]
+    divided: Seen | None
 
 
-def samples(places: LogPlaces, rollout: Rollout) -> Samples:
-    """What the log has of each metric, stratum by stratum."""
+@contextmanager
+def open_calls(places: LogPlaces, rollout: Rollout) -> Iterator[Views]:
+    """An engine with the rollout's calls in the table `calls`; raises what `look` does."""
     since = rollout.state.strata[0].since
     if rollout.plan.strategy == "blue-green":
         since -= rollout.plan.bake_s + 1
     selection = Selection(endpoint=rollout.endpoint, since=since)
     with open_views(places.again(), selection) as views, engine_errors("looking at a rollout's records"):
         make_calls(views, rollout)
-        metrics = {name: tuple(_seen(views, rollout, metric)) for name, metric in rollout.plan.judged.items()}
-        calls = tuple(_seen(views, rollout, Metric(kind="errors")))
-    return Samples(metrics, calls)
+        yield views
 
 
-def _seen(views: Views, rollout: Rollout, metric: Metric) -> Iterator[Seen]:
+def samples(views: Views, rollout: Rollout, until: float | None = None) -> Samples:
+    """What the log has of each metric, stratum by stratum; with `until`, what it had then."""
+    numbers = range(len(rollout.state.strata))
+    metrics = {
+        name: tuple(seen for number in numbers for seen in _seen(views, rollout, metric, number, until))
+        for name, metric in rollout.plan.judged.items()
+    }
+    divided = _seen(views, rollout, Metric(kind="errors"), numbers[-1], until)
+    return Samples(metrics, max(divided, key=lambda seen: sum(seen.counts), default=None))
+
+
+def judge_samples(rollout: Rollout, seen: Samples) -> Judgement:
+    """The verdict on them."""
+    plan, divided = rollout.plan, None
+    if seen.divided is not None and plan.strategy not in SHADOWING and plan.strategy != "blue-green":
+        strata = len(rollout.state.strata)
+        # 1/2 for the first stratum, then 1/6, 1/12 ...: however many there come to be, together at most 1.
+        divided = Division(counts=seen.divided.counts, share=seen.divided.share, part=1 / (strata * (strata + 1)))
+    return judge(plan.judged, seen.metrics, alpha=plan.alpha, least_samples=plan.least_samples, divided=divided)
+
+
+def _seen(views: Views, rollout: Rollout, metric: Metric, number: int, until: float | None) -> Iterator[Seen]:
+    """What was seen in one stratum: of units, and of calls without one, which were divided by different shares."""
     value = value_of(views, metric)
     if value is None:
         return
-    at_once = rollout.plan.strategy == "blue-green"
-    for number, stratum in enumerate(rollout.state.strata):
-        # Calls with a unit and those without were divided by different shares.
-        of_units = stratum.share if at_once else unit_share(rollout.state.strata, number)
-        parts: list[tuple[bool, float | None]] = [(True, of_units)] if rollout.after.unit is not None else []
-        if rollout.after.unit is None or not metric.outcome:
-            parts.append((False, stratum.share))
-        for units, share in parts:
-            found = _read(views, value, number, metric, units=units)
-            if share is not None and found is not None:
-                yield msgspec.structs.replace(found, share=share)
+    share = rollout.state.strata[number].share
+    if rollout.after.unit is not None:
+        of_units = share if rollout.plan.strategy == "blue-green" else unit_share(rollout.state.strata, number)
+        found = _read(views, value, _within(number, until, units=True), metric, units=True)
+        if of_units is not None and found is not None:
+            yield msgspec.structs.replace(found, share=of_units)
+    if rollout.after.unit is None or not metric.outcome:
+        found = _read(views, value, _within(number, until, units=False), metric, units=False)
+        if found is not None:
+            yield msgspec.structs.replace(found, share=share)
 
 
-def _read(views: Views, value: str, stratum: int, metric: Metric, *, units: bool) -> Seen | None:
+def _within(stratum: int, until: float | None, *, units: bool) -> str:
+    then = "" if until is None else f" AND epoch(time) < {until}"
+    return f"stratum = {stratum} AND unit IS {'NOT ' if units else ''}NULL{then}"
+
+
+def _read(views: Views, value: str, which: str, metric: Metric, *, units: bool) -> Seen | None:
     """One value for each unit, or call, in the order in which they came; None where there are none at all."""
     per_call = metric.form == "quantile" and units
-    where = f"stratum = {stratum} AND unit IS {'NOT ' if units else ''}NULL AND ({value}) IS NOT NULL"
+    where = f"{which} AND ({value}) IS NOT NULL"
     key = "unit" if units else "request_id"
     covariate = f"avg({quoted('outcome.' + metric.covariate)})" if metric.covariate else "NULL"
     first = metric.form in ("distance", "agreement")
@@ -161,11 +184,6 @@ def _marked(ranges: Ranges) -> npt.NDArray[np.bool_]:
     for low, high in ranges:
         found[low:high] = True
     return found
-
-
-def _divided(calls: tuple[Seen, ...]) -> tuple[tuple[int, int], float] | None:
-    """The counts of the last stratum and what was planned: of units, where there are any."""
-    return (calls[-1].counts, calls[-1].share) if calls else None
 
 
 def _bandit(rollout: Rollout, seen: dict[str, tuple[Seen, ...]]) -> int | None:

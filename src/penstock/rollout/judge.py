@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from penstock.measures import asymptotic, cuped, paired_betting, quantile
@@ -25,19 +26,28 @@ RATIO_PART = 0.02
 """The part of alpha for the sample ratio."""
 
 
+class Division(msgspec.Struct, frozen=True, kw_only=True):
+    """The units (or calls) of each arm in the present step, and the share that was planned.
+
+    `part` of what the question may cost is spent on this step.
+    """
+
+    counts: tuple[int, int]
+    share: float
+    part: float = 1.0
+
+
 def judge(
     metrics: Mapping[str, Metric],
     seen: Mapping[str, tuple[Seen, ...]],
     *,
     alpha: float,
     least_samples: int,
-    divided: tuple[tuple[int, int], float] | None = None,
+    divided: Division | None = None,
 ) -> Judgement:
-    """Judge what was `seen` of each metric, strata by strata.
-
-    `divided` are the units (or calls) of each arm in the present step, and the share that was planned.
-    """
-    if divided is not None and (mismatch := ratio_problem(*divided, alpha * RATIO_PART)):
+    """Judge what was `seen` of each metric, strata by strata, and before that whether the traffic was `divided` so."""
+    level = alpha * RATIO_PART
+    if divided is not None and (mismatch := ratio_problem(divided.counts, divided.share, level * divided.part)):
         return Judgement(verdict="inconclusive", enough=False, mismatch=mismatch, summary=mismatch)
     level = alpha * (1 - RATIO_PART) / max(1, len(metrics))
     judged = {name: judge_metric(metric, seen.get(name, ()), level) for name, metric in metrics.items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -100,6 +101,21 @@ class RolloutPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 SHADOWING = frozenset({"shadow", "champion-challenger"})
+
+
+def read_plan(said: Mapping[str, Any], path: str) -> RolloutPlan:
+    """A plan from plain values; raises InvalidInput (`invalid-rollout`).
+
+    Example:
+        >>> read_plan({"strategy": "canary", "steps": [5, 50]}, "plan").weights
+        (500, 5000)
+    """
+    try:
+        plan = msgspec.convert(said, RolloutPlan)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise _invalid(path, str(error)) from None
+    check_plan(plan, path)
+    return plan
 
 
 def check_plan(plan: RolloutPlan, path: str) -> None:

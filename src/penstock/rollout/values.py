@@ -16,9 +16,14 @@ SAME_WITHIN = 0.01
 """Two numbers agree that differ by less than this part of the larger one; lists where their largest element is."""
 
 
+def output_of(views: Views, metric: Metric) -> str | None:
+    """The column of the output that a metric means."""
+    return _output(columns_of(views), metric)
+
+
 def value_of(views: Views, metric: Metric) -> str | None:
     """The expression, of type DOUBLE, NULL where a row does not count; None where the log has nothing of the metric."""
-    columns = {str(row[0]): str(row[1]) for row in views.engine.execute("DESCRIBE calls").fetchall()}
+    columns = columns_of(views)
     match metric.kind:
         case "errors":
             return _FIRST_ROW.format(f"(status >= 400 AND status NOT IN {_NO_FAULTS})::DOUBLE")
@@ -40,6 +45,11 @@ def value_of(views: Views, metric: Metric) -> str | None:
     if any(columns.get(name) not in _NUMBERS for name in told):
         return None
     return f"{quoted(outcome)}::DOUBLE"
+
+
+def columns_of(views: Views) -> dict[str, str]:
+    """The columns of the table `calls` with their SQL types."""
+    return {str(row[0]): str(row[1]) for row in views.engine.execute("DESCRIBE calls").fetchall()}
 
 
 def _output(columns: dict[str, str], metric: Metric) -> str | None:
