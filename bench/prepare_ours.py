@@ -1,4 +1,4 @@
-"""Pack the benchmark's model for Penstock: prepare_ours.py onnx|original [--keys] [--sample SHARE].
+"""Pack the benchmark's model for Penstock: prepare_ours.py onnx|original [--keys] [--sample SHARE] [--canary].
 
 Writes $WORK/m.penstock, and $WORK/routes.json for those that want a key or the prediction log.
 """
@@ -17,6 +17,7 @@ options = argparse.ArgumentParser()
 options.add_argument("form", choices=["onnx", "original"])
 options.add_argument("--keys", action="store_true")
 options.add_argument("--sample", type=float, default=1.0)
+options.add_argument("--canary", action="store_true", help="a second version gets a tenth of the units")
 given = options.parse_args()
 
 models, name, work = Path(os.environ["MODELS"]), os.environ["BENCH_MODEL"], Path(os.environ["WORK"])
@@ -33,6 +34,12 @@ else:
 
 arm = {"name": "main", "version": "m/1", "bundle": packed.digest, "uri": str(bundle), "weight": 10_000}
 routes = {"format": 1, "generation": 1, "endpoints": {"m": {"arms": [arm], "recording": {"sample": given.sample}}}}
+if given.canary:
+    # The same model, another bundle: two versions are loaded, each with batches of its own.
+    second = work / "m2.penstock"
+    next_one = penstock.pack(source, sample[: len(sample) // 2], name="m", out=second, allow_pickle="the same again")
+    new = {**arm, "name": "candidate", "version": "m/2", "bundle": next_one.digest, "uri": str(second), "weight": 1_000}
+    routes["endpoints"]["m"] |= {"arms": [{**arm, "weight": 9_000}, new], "unit": {"header": "x-user"}}
 if given.keys:
     key = "pk_bench_" + 43 * "k"
     routes["access"] = {"keys": {"bench": {"digest": digest_of(key.encode()), "subject": "bench"}}}

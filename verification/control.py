@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -105,6 +107,42 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+class Callers:
+    """Ask each of these nodes, one call after the other, until they are left; what is not answered with 200 is lost."""
+
+    def __init__(self, ports: Sequence[int], endpoint: str, body: bytes) -> None:
+        self._stop = threading.Event()
+        self._asked = f"/v2/models/{endpoint}/infer", body
+        self._threads = [threading.Thread(target=self._ask, args=(port,)) for port in ports]
+        self.answered = self.lost = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, port: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        while not self._stop.wait(0.002):
+            try:
+                connection.request("POST", *self._asked)
+                answer = connection.getresponse()
+                answer.read()
+                right = answer.status == 200
+            except OSError:
+                right = False
+            with self._lock:
+                self.answered += right
+                self.lost += not right
+        connection.close()
 
 
 def _metrics(port: int) -> str:

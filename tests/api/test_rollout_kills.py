@@ -70,8 +70,8 @@ def test_control_killed_at_every_step_of_a_rollout(make_up, archives, database_u
             # Then it was promoted, by each of its steps once and in order
             told = [event["text"] for event in up.api.get(f"/v1/rollouts/{number}/events")]
             assert record["rollout"]["state"]["end"] == "promoted", told
-            steps = [found for text in told for found in re.findall(r"^(?:step \d|promoted|canary)", text)]
-            assert steps == ["canary", "step 1", "step 2", "promoted", "promoted"], told
+            steps = [found for text in told for found in re.findall(r"^(?:step \d|promoted|canary|ended)", text)]
+            assert steps == ["canary", "step 1", "step 2", "promoted", "ended"], told
     up.stop()
     # And nobody who asked the node noticed; every share was set once, and only ever grew
     assert traffic.answers > 100 and not traffic.wrong, traffic.wrong[:5]

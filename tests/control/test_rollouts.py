@@ -107,7 +107,7 @@ def test_a_good_one_takes_over_step_by_step(course):
     assert (record.ended, record.rollout.state.end, record.standing) == (True, "promoted", False)
     assert course.shares == {"churn/2": 10_000}
     told = [event.text for event in control.rollouts.events(1)]
-    assert told[0].startswith("canary to churn/2") and "step 1: 10 %" in told[1] and told[-1].startswith("promoted")
+    assert told[0].startswith("canary to churn/2") and "step 1: 10 %" in told[1] and told[-2].startswith("promoted")
     assert [one.generation for one in control.rollouts.releases("churn")] == [record.rollout.state.generation, 1]
     assert control.rollouts.going() == [] and course.whole
     assert control.apply(canary("churn/2"), identity=ANA).progress[-1].text == "nothing to change"

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from verification import models
-from verification.control import Fleet
+from verification.control import Callers, Fleet
 from verification.finding import Check, Finding, command
 
 WEIGHTS_S = 1.0
 VERSION_S = 5.0
+BACK_S = 2.0
+CALLED = 4
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """So many nodes, and so many changes of the weights."""
+    """So many nodes, so many changes of the weights, and so many rollbacks."""
 
     nodes: int = 20
     changes: int = 10
+    rollbacks: int = 5
 
 
 def run(plan: Plan) -> list[Finding]:
@@ -35,6 +40,7 @@ def run(plan: Plan) -> list[Finding]:
             first, second = (_seconds_to_answer(fleet, version, body) for version in ("1", "2"))
             _seconds_to_weigh(fleet, 0)
             weights = [_seconds_to_weigh(fleet, share) for share in _shares(plan.changes)]
+            back = [_seconds_to_roll_back(fleet, body) for _ in range(plan.rollbacks)]
     cores = len(os.sched_getaffinity(0))
     note = f"{plan.nodes} nodes, each a process, beside control on {cores} cores; from the end of the apply"
     return [
@@ -48,7 +54,31 @@ def run(plan: Plan) -> list[Finding]:
             {"changes": len(weights), "worst_s": round(max(weights), 2), "best_s": round(min(weights), 2)},
             max(weights) <= WEIGHTS_S, command("convergence"), f"{note}; to the generation that the node says it obeys",
         ),
+        Finding(
+            f"a rollback on {plan.nodes} nodes", f"<= {BACK_S:g} s, no request lost",
+            {"rollbacks": len(back), "worst_s": round(max(one.seconds for one in back), 2),
+             "answered": sum(one.answered for one in back), "lost": sum(one.lost for one in back)},
+            all(one.seconds <= BACK_S and not one.lost for one in back), command("convergence"),
+            f"{note}; from the command to the first answer of the version before, on every node",
+        ),
     ]  # fmt: skip
+
+
+class _Back(NamedTuple):
+    seconds: float
+    answered: int
+    lost: int
+
+
+def _seconds_to_roll_back(fleet: Fleet, body: bytes) -> _Back:
+    """From one version to the one before it, while callers ask some of the nodes all the time."""
+    for version in ("1", "2"):
+        _seconds_to_answer(fleet, version, body)
+    with Callers(fleet.nodes[:CALLED], "m", body) as callers:
+        began = time.monotonic()
+        fleet.ask("POST", "/v1/endpoints/m/rollback")
+        seconds = fleet.until_all_answer("m", "1", body, 60) - began
+    return _Back(seconds, callers.answered, callers.lost)
 
 
 def _shares(changes: int) -> list[int]:
@@ -66,4 +96,4 @@ def _seconds_to_weigh(fleet: Fleet, share: int) -> float:
     return max(0.0, fleet.until_all_obey(generation, 60) - applied)
 
 
-CHECK = Check("convergence", "20 nodes on one control", run, Plan(), Plan(nodes=3, changes=2))
+CHECK = Check("convergence", "20 nodes on one control", run, Plan(), Plan(nodes=3, changes=2, rollbacks=1))

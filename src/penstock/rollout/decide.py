@@ -107,10 +107,9 @@ def _finished(rollout: Rollout, facts: Facts) -> Decision:
     state = rollout.state
     if facts.serving == "converging":
         return Decision(state=state)
-    reason = state.reason + (f"; but {facts.problems}" if facts.serving == "refused" else "")
-    return Decision(
-        state=_replace(state, phase="ended", since=facts.now, reason=reason), because=f"{state.end}: {reason}"
-    )
+    but = f"; but {facts.problems}" if facts.serving == "refused" else ""
+    after = _replace(state, phase="ended", since=facts.now, reason=state.reason + but)
+    return Decision(state=after, because=f"ended: {but.removeprefix('; but ') or 'every node serves it'}")
 
 
 def _refused(rollout: Rollout, facts: Facts) -> Decision:
