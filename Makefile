@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests are divided over so many processes; two cores have room for two.
+WORKERS ?= 2
 # Compiled byte-code is part of the installation; a start must not depend on who runs first.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -25,7 +27,7 @@ demo: install
 
 test: install
 	$(BIN)/python -m compileall -q src
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 verify: install
 	$(BIN)/python -m verification $(WHAT)

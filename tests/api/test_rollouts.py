@@ -103,20 +103,24 @@ def until_ended(up, traffic, number=1, most=150, calls=20, **outcomes):
     raise AssertionError((told(up, number), found["judgement"], up.events("rollout-interrupted")))
 
 
-@pytest.fixture
-def up(make_up, versions, database_url):
-    one = make_up(database_url).start()
+def with_versions(up, versions):
+    up.start()
     for archive in versions:
-        one.api.register("sum", archive)
-    return one
+        up.api.register("sum", archive)
+    return up
 
 
 @pytest.fixture
-def begun(up):
+def up(make_up, versions):
+    return with_versions(make_up(), versions)
+
+
+@pytest.fixture
+def begun():
     """sum/1 is served, and `to` begins to take over."""
     made = []
 
-    def begin(strategy, to="sum/2", **plan):
+    def begin(up, strategy, to="sum/2", **plan):
         up.api.apply(endpoint("sum/1", strategy, **plan))
         until(lambda: up.predict() == 110.0, LIMIT_S, "the first version")
         up.api.apply(endpoint(to, strategy, **plan))
@@ -128,8 +132,9 @@ def begun(up):
         traffic.connection.close()
 
 
-def test_a_good_canary_takes_over_and_nobody_flips_back(up, begun, database_url):
-    traffic = begun("canary", steps=[10, 50])
+def test_a_good_canary_takes_over_and_nobody_flips_back(make_up, versions, begun, database_url):
+    up = with_versions(make_up(database_url), versions)
+    traffic = begun(up, "canary", steps=[10, 50])
     assert until_ended(up, traffic)["end"] == "promoted", told(up)
     assert not traffic.failed and not traffic.flipped
     until(lambda: up.predict() == 111.0, LIMIT_S, "the second version")
@@ -149,7 +154,7 @@ ACCURACY = {"right": {"kind": "rate", "outcome": "right", "margin": 0.2}}
 
 
 def test_one_with_worse_outcomes_goes_back(up, begun):
-    traffic = begun("canary", to="sum/3", steps=[50], metrics=ACCURACY)
+    traffic = begun(up, "canary", to="sum/3", steps=[50], metrics=ACCURACY)
     found = until_ended(up, traffic, right=is_right)
     assert found["end"] == "rolled-back" and "right worse" in found["reason"], told(up)
     assert not traffic.failed
@@ -161,7 +166,7 @@ def test_one_with_worse_outcomes_goes_back(up, begun):
 
 
 def test_a_metric_that_nobody_reports_and_outcomes_of_nobody_lead_nowhere(up, begun):
-    traffic = begun("ab", metrics=ACCURACY, timeout_s=3, share=50)
+    traffic = begun(up, "ab", metrics=ACCURACY, timeout_s=3, share=50)
     up.api.post("/v1/outcomes", {"outcomes": [{"request_id": "nobody", "name": "right", "value": True}] * 2}, 202)
     found = until_ended(up, traffic, calls=5)
     assert found["hold"] == "waiting" and "inconclusive after" in found["reason"]
@@ -173,7 +178,7 @@ def test_a_metric_that_nobody_reports_and_outcomes_of_nobody_lead_nowhere(up, be
 
 def test_a_shadow_answers_nobody_and_is_promoted_where_it_agrees(up, begun):
     agreeing = {"same": {"kind": "disagreement", "margin": 0.2}}
-    traffic = begun("shadow", to="sum/2", metrics=agreeing)
+    traffic = begun(up, "shadow", to="sum/2", metrics=agreeing)
     up.api.post("/v1/rollouts/1/pause")
     traffic.some(20)
     assert set(traffic.seen.values()) == {"sum/1"}, "copies alone"
@@ -186,7 +191,7 @@ def test_a_shadow_answers_nobody_and_is_promoted_where_it_agrees(up, begun):
 
 
 def test_blue_green_flips_all_at_once_and_back_in_one_command(up, begun):
-    traffic = begun("blue-green", bake_s=1, least_samples=20)
+    traffic = begun(up, "blue-green", bake_s=1, least_samples=20)
     traffic.some(100)
     assert until_ended(up, traffic)["end"] == "promoted", told(up)
     record = up.api.post("/v1/endpoints/sum/rollback?reason=it+is+rude")

@@ -1,6 +1,7 @@
 """Whatever the OpenAPI document allows to be asked, with a key of each role: no 5xx, and nothing forbidden succeeds."""
 
 import json
+import os
 import urllib.request
 
 import hypothesis
@@ -13,6 +14,7 @@ from penstock.api.app import build_app
 from penstock.security.identity import ROLES
 from penstock.security.permissions import LEAST_ROLE
 
+COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "2"))
 SCHEMA = schemathesis.openapi.from_dict(build_app(None).openapi())
 SCHEMA.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 # What each door needs; one that is new and not here fails the test below.
@@ -138,7 +140,7 @@ def test_a_node_is_itself_alone(up):
 
 @SCHEMA.parametrize()
 @hypothesis.settings(
-    max_examples=6, deadline=None, derandomize=True, database=None,
+    max_examples=COUNT, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )  # fmt: skip
 def test_no_door_fails_or_lets_in_whom_it_must_not(case, up, keys):

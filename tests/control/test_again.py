@@ -5,6 +5,7 @@ from tests.control.conftest import ANA, VIC, spec
 
 from penstock.control.checks import read_reports
 from penstock.core.errors import Forbidden, Unavailable
+from penstock.core.names import VersionRef
 
 TWO = """
 endpoints:
@@ -49,3 +50,24 @@ def test_nothing_is_served_and_who_may(control):
     assert control.judge_served(identity=ANA) == []
     with pytest.raises(Forbidden):
         control.judge_served(identity=VIC)
+
+
+def test_the_way_back_is_rehearsed_and_status_warns_where_there_is_none(control, register, gates):
+    register()
+    register()
+    assert control.rehearse_rollback(identity=ANA) == []
+    for number in (1, 2):
+        control.apply(spec(f"endpoints: {{churn: {{model: churn/{number}}}}}"), identity=ANA)
+    gates.cases.clear()
+    assert [(one.version, one.verdict) for one in control.rehearse_rollback(identity=ANA)] == [("churn/1", "pass")]
+    assert list(gates.cases[0].gates.gates()) == ["golden"] and control.status().warnings == ()
+    gates.verdict = "fail"
+    control.rehearse_rollback(identity=ANA)
+    (warning,) = control.status().warnings
+    assert "churn cannot go back: churn/1: golden: was told to fail" in warning
+    control.registry(ANA).retire(VersionRef("churn", 1))
+    (judged,) = control.rehearse_rollback(identity=ANA)
+    assert (judged.verdict, judged.code) == ("inconclusive", "version-retired")
+    assert "churn/1 is retired" in control.status().warnings[0]
+    with pytest.raises(Forbidden):
+        control.rehearse_rollback(identity=VIC)

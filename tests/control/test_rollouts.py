@@ -4,10 +4,12 @@ import pytest
 from tests.control.conftest import ANA, BO, OLA, VIC, spec
 
 from penstock.control.control import Control
+from penstock.control.deploy import Start
 from penstock.control.records import NodeReport
 from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Refused
 from penstock.core.names import VersionRef
 from penstock.rollout.judgement import Evidence, Judgement
+from penstock.rollout.plan import RolloutPlan
 from penstock.storage.folder import Folder
 
 
@@ -17,6 +19,7 @@ class Seen:
     verdict = "inconclusive"
     enough = True
     mismatch = ""
+    weight = None
     asked = 0
 
     def __call__(self, rollout):
@@ -26,7 +29,7 @@ class Seen:
         found = Judgement(
             verdict=self.verdict, enough=self.enough, mismatch=self.mismatch, summary=f"it is {self.verdict}"
         )
-        return Evidence(judgement=found)
+        return Evidence(judgement=found, weight=self.weight)
 
 
 @pytest.fixture
@@ -283,7 +286,8 @@ def test_back_to_any_release_with_its_settings(control, clock, seen, register):
     second, third = register(), register() + 1
     register()
     for model, limits in ((1, 100), (second, 200), (third, 300)):
-        text = f"endpoints: {{churn: {{model: churn/{model}, limits: {{deadline_ms: {limits}}}}}}}"
+        gates = f"gates: {{budget: {{single_ms: {limits}}}}}"
+        text = f"endpoints: {{churn: {{model: churn/{model}, limits: {{deadline_ms: {limits}}}, {gates}}}}}"
         control.apply(spec(text), identity=ANA)
     course = Course(control, clock, seen)
 
@@ -292,7 +296,9 @@ def test_back_to_any_release_with_its_settings(control, clock, seen, register):
         return endpoint.arms[0].version, endpoint.limits.deadline_ms
 
     control.rollouts.rollback("churn", identity=OLA, to=1)
-    assert served() == ("churn/1", 100) and control.spec().endpoints["churn"].limits.deadline_ms == 100
+    assert served() == ("churn/1", 100)
+    then = control.spec().endpoints["churn"]
+    assert (then.limits.deadline_ms, then.gates.budget.single_ms) == (100, 100), "settings and thresholds, too"
     control.rollouts.rollback("churn", identity=OLA)
     assert served() == (f"churn/{third}", 300), "the last that was another"
     with pytest.raises(NotFound, match="unknown-release"):
@@ -371,3 +377,53 @@ def test_a_plan_that_cannot_be_meant_is_refused_with_its_place(endpoint, says):
 def test_a_freeze_that_is_none_is_refused(freeze, says):
     with pytest.raises(InvalidInput, match=says):
         spec(f"freezes: {{x: {freeze}}}")
+
+
+def test_shadows_of_a_spec_are_in_the_routes_and_no_version_that_answers(control, register):
+    register(alias="champion")
+    register()
+    text = "endpoints: {churn: {model: churn@champion, shadows: [{model: churn/2, share: 12.5, budget: 0.1}]}}"
+    assert control.apply(spec(text), identity=ANA).state == "done"
+    (shadow,) = control.routes().endpoints["churn"].shadows
+    assert (shadow.name, shadow.version, shadow.sample, shadow.budget) == ("v2", "churn/2", 1250, 0.1)
+    assert shadow.uri and control.plan(spec(text)).empty
+    for wrong, says in (("{model: churn/2, share: 0}", "share"), ("{model: churn/9}", "unknown-version"),
+                        ("{model: churn/2, name: champion}", "name of their own")):  # fmt: skip
+        with pytest.raises((InvalidInput, NotFound), match=says):
+            control.plan(spec(f"endpoints: {{churn: {{model: churn@champion, shadows: [{wrong}]}}}}"))
+
+
+def test_a_rollout_by_call_keeps_the_alias_that_the_endpoint_follows(control, clock, seen, register):
+    register(alias="champion")
+    register()
+    text = "models: {churn: {aliases: {champion: 1}}}\nendpoints: {churn: {model: churn@champion}}"
+    control.apply(spec(text), identity=ANA)
+    wish = Start(model="churn/2", plan=RolloutPlan(strategy="all-at-once"), reason="it is small")
+    begun = control.rollouts.start("churn", wish, identity=OLA)
+    assert control.continue_operation(begun.id).state == "done"
+    course = Course(control, clock, seen)
+    course.until("promoted", "better")
+    assert control.registry(ANA).resolve("churn@champion").number == 2
+    assert control.spec().endpoints["churn"].model == "churn@champion"
+    with pytest.raises(NotFound, match="unknown-endpoint"):
+        control.rollouts.start("nothing", wish, identity=OLA)
+    with pytest.raises(InvalidInput, match="invalid-rollout"):
+        control.rollouts.start("churn", Start(model="churn/1", plan=RolloutPlan(share=5)), identity=OLA)
+
+
+def test_a_bandit_moves_the_share_and_every_move_counts_for_itself(control, clock, seen, register):
+    register(alias="champion")
+    register()
+    goal = "metrics: {bought: {kind: rate, outcome: bought, goal: true}}"
+    plan = f"rollout: {{strategy: ab, policy: thompson, bake_s: 60, timeout_s: 10000, {goal}}}"
+    for model in ("churn/1", "churn/2"):
+        control.apply(canary(model, plan), identity=ANA)
+    course = Course(control, clock, seen)
+    shares = []
+    for seen.weight in (5000, 7000, 7050, 9500):
+        for _ in range(3):
+            course.tick(61)
+        shares.append(course.shares["churn/2"])
+    assert shares == [5000, 7000, 7000, 9500], "less than a hundredth is no reason to move anybody"
+    strata = control.rollouts.read(1).rollout.state.strata
+    assert [one.share for one in strata] == [0.5, 0.7, 0.95] and all(one.buckets[1] for one in strata)

@@ -11,6 +11,12 @@ from penstock.control.reading import read_spec
 SPEC = importlib.util.spec_from_file_location("yaml_page", ROOT / "docs/reference/penstock_yaml.py")
 writer = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(writer)
+STRATEGIES = sorted((ROOT / "docs/guide/strategies").glob("*.md"))
+GUIDES = [
+    "docs/guide/control.md",
+    "docs/guide/rollouts.md",
+    *(f"docs/guide/strategies/{path.name}" for path in STRATEGIES),
+]
 AGAIN = "run .venv/bin/python docs/reference/penstock_yaml.py"
 
 
@@ -22,7 +28,7 @@ def test_the_schema_is_up_to_date():
     assert page("docs/formats/penstock.schema.json") == writer.schema(), AGAIN
 
 
-@pytest.mark.parametrize("guide", ["docs/guide/control.md", "docs/guide/rollouts.md"])
+@pytest.mark.parametrize("guide", GUIDES)
 def test_every_example_reads(guide):
     examples = re.findall(r"```yaml\n(.*?)```", page(guide), re.DOTALL)
     assert examples

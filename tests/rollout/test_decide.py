@@ -4,8 +4,9 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from penstock.core.routes import Arm, Endpoint, Unit, read_routes
 from penstock.rollout.arms import compared, endpoint_of, share_of
@@ -33,7 +34,7 @@ def rollout(before=BEFORE, **plan):
         endpoint="churn", plan=RolloutPlan(**allowed), before=before, after=AFTER, seed="churn:1",
         state=None,
     )  # fmt: skip
-    return msgspec.structs.replace(made, state=begin(made, 0.0))
+    return msgspec.structs.replace(made, state=begin(0.0))
 
 
 def judged(verdict, enough=True, mismatch=""):
@@ -247,3 +248,76 @@ def test_nobody_flips_back_while_the_share_grows(steps, fresh, first):
         now = {bucket for low, high in ranges for bucket in range(low, high)}
         assert inside <= now and len(now) == share
         inside = now
+
+
+class AnyCourse(RuleBasedStateMachine):
+    """A canary to which anything happens in any order: what must hold whatever it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.course = Course(steps=(5, 25), timeout_s=300)
+        self.before = self.course.state
+
+    @property
+    def state(self):
+        return self.course.state
+
+    @rule(
+        verdict=st.sampled_from(["better", "not-worse", "worse", "inconclusive"]),
+        seconds=st.sampled_from([-50, 0, 1, 11, 400]),
+        enough=st.booleans(),
+        serving=st.sampled_from(["ready", "ready", "converging", "refused"]),
+        mismatch=st.sampled_from(["", "", "", "divided otherwise"]),
+        frozen=st.sampled_from(["", "", "holidays"]),
+    )
+    def time_passes(self, verdict, seconds, enough, serving, mismatch, frozen):
+        self.before = before = self.state
+        counting = before.counted is not None
+        self.course.step(verdict, seconds, enough, serving, mismatch if counting else "", frozen=frozen)
+        if self.state.end == before.end:
+            return
+        # Forward for reasons alone, and back for one.
+        assert before.phase not in ("finishing", "ended")
+        if self.state.end == "promoted":
+            assert counting and verdict in ("better", "not-worse") and enough and serving == "ready"
+            assert not frozen and not before.hold and before.step == 1
+        if self.state.end == "rolled-back":
+            assert verdict == "worse" and counting
+        if self.state.end == "failed":
+            assert serving == "refused"
+        if self.state.end == "aborted":
+            assert mismatch and counting
+
+    @rule(command=st.sampled_from(["pause", "resume", "promote", "abort"]))
+    def somebody_says(self, command):
+        self.before = self.state
+        done = self.course.obey(command)
+        assert not (done and self.before.end), "what is decided is decided"
+        if done and command in ("promote", "abort"):
+            assert self.state.phase == "finishing"
+
+    @invariant()
+    def shares_only_grow_until_it_is_decided(self):
+        state, before = self.state, self.before
+        if state.end in ("", "promoted"):
+            assert weight(self.course.current) >= before.weight
+        else:
+            assert self.course.current == BEFORE
+        if before.hold and state.hold:
+            assert (state.weight, state.step) == (before.weight, before.step)
+        assert state.step - before.step in (0, 1)
+
+    @invariant()
+    def what_has_ended_stays(self):
+        if self.before.ended:
+            assert self.state == self.before
+
+    @invariant()
+    def strata_follow_each_other(self):
+        strata = self.state.strata
+        assert all(one.until is not None for one in strata[:-1])
+        assert [one.share for one in strata] == sorted(one.share for one in strata)
+
+
+TestAnyCourse = AnyCourse.TestCase
+TestAnyCourse.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

@@ -48,7 +48,7 @@ class Log:
         self.places = places_in(root)
         self.folder, self.blocks, self.sequence, self.outcomes = root / "seg", [], 0, []
 
-    def calls(self, new, units, at=1.0, *, reason=None, status=200, latency_ms=1.0, ids=None, value=None, shadow=False):
+    def calls(self, new, units, at=1.0, *, reason="", status=200, latency_ms=1.0, ids=None, value=None, arm=""):
         """One call for each of `units` (None: nobody), one after the other; returns the ids."""
         count = len(units)
         ids = ids or [f"r{len(self.blocks)}-{number}" for number in range(count)]
@@ -56,13 +56,13 @@ class Log:
         numbers = np.full(count, 0.5 if value is None else value, np.float64)
         made = block(
             count,
-            arm="candidate" if new else "main",
+            arm=arm or ("candidate" if new else "main"),
             version=f"churn/{2 if new else 1}",
             time_us=((BEGIN_S + at) * 1e6 + 1000 * len(self.blocks) + np.arange(count)).astype(np.int64),
             ids=ids,
             latency_us=np.full(count, latency_ms * 1000, np.int64),
             status=np.full(count, status, np.int16),
-            reasons=[reason or ("shadow" if shadow else "weight" if unit is None else "unit") for unit in units],
+            reasons=[reason or ("weight" if unit is None else "unit") for unit in units],
             units=np.array([unit or 0 for unit in units], np.uint64),
             **({"inputs": {}, "outputs": {}} if failed else {"outputs": {"score": numbers}}),
         )
@@ -124,6 +124,15 @@ def test_whoever_had_the_new_one_before_counts_in_that_step_alone(log):
     seen = log.seen(rollout(*steps)).metrics["errors"]
     assert [one.counts for one in seen] == [(2, 1), (2, 1)]
     assert [round(one.share, 4) for one in seen] == [0.05, round(0.2 / 0.95, 4)]
+
+
+def test_a_fresh_copy_is_what_it_is_compared_with(log):
+    log.calls(False, [1, 2, 3])
+    log.calls(False, [8_500], arm="baseline")
+    log.calls(True, [9_500])
+    fresh = Stratum(since=BEGIN_S, share=0.5, buckets=(((8_000, 9_000),), ((9_000, 10_000),)))
+    (seen,) = log.seen(rollout(fresh, fresh_baseline=True)).metrics["errors"]
+    assert seen.counts == (1, 1) and seen.share == 0.5
 
 
 def test_shares_that_fall_again_leave_out_what_was_the_new_ones():
@@ -246,9 +255,9 @@ def test_all_at_once_is_compared_with_as_long_before(log):
 def shadowed(log):
     old = log.calls(False, [1, 2, 3, 4], value=0.5)
     log.calls(False, [5], value=0.5)
-    new = log.calls(True, [None] * 3, ids=old[:3], value=0.502, shadow=True)
-    log.calls(True, [None], ids=old[3:], value=0.9, shadow=True)
-    log.calls(True, [None], ids=["nobody"], shadow=True)
+    new = log.calls(True, [None] * 3, ids=old[:3], value=0.502, reason="shadow")
+    log.calls(True, [None], ids=old[3:], value=0.9, reason="shadow")
+    log.calls(True, [None], ids=["nobody"], reason="shadow")
     return old, new
 
 

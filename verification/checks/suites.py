@@ -84,6 +84,14 @@ CHECKS = (
         "tests/api/test_kills.py", count=50, short=1,
     ),
     _check(
+        "api_fuzz", "Control's API: whatever its OpenAPI allows, from every role; no 5xx, nothing forbidden succeeds",
+        "tests/api/test_schema.py", count=12, short=2,
+    ),
+    _check(
+        "returning_units", "2 000 equal canaries whose customers come back in every step: the stated error holds",
+        "tests/rollout/test_growth.py", count=2000, short=20,
+    ),
+    _check(
         "rollout_kills", "Rollouts: control killed after every step, on SQLite and PostgreSQL; no step lost or twice",
         "tests/api/test_rollout_kills.py", count=10, short=1,
     ),

@@ -34,6 +34,8 @@ from penstock.security.permissions import allow
 
 CONTROL = Identity(subject="control", role="admin")
 _CONCLUSIVE = ("better", "not-worse")
+# The whole of it is in the event; what the audit log takes as a reason is limited.
+_MOST_REASON = 500
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,13 +56,9 @@ def begin(change: Change, name: str, wanted: Wanted, generation: int) -> Endpoin
         before=wanted.before,
         after=wanted.after,
         seed=_seed(name, wanted, number),
-        state=RolloutState(phase="loading", since=seconds_of(change.time), generation=generation),
+        state=first_state(seconds_of(change.time), generation),
     )
-    rollout = _with_state(
-        rollout, msgspec.structs.replace(first_state(rollout, seconds_of(change.time)), generation=generation)
-    )
-    arm = rollout.after.arms[0]
-    text = f"{wanted.plan.strategy} to {arm.version}: loading it beside what is served"
+    text = f"{wanted.plan.strategy} to {wanted.after.arms[0].version}: loading it beside what is served"
     rollout_rows.create(change, number, rollout, wanted.moves, text)
     return endpoint_of(rollout, wanted.before)
 
@@ -87,7 +85,7 @@ def tick(store: Store, number: int, look: Look) -> RolloutRecord:
     facts = _facts(store, head, record, look(record.rollout))
     decision = decide(record.rollout, facts)
     if decision.because:
-        with store.change(CONTROL, decision.because) as change:
+        with store.change(CONTROL, decision.because[:_MOST_REASON]) as change:
             if not _moved(change, store, record):
                 _act(change, store, record, decision, facts.judgement)
     elif facts.judgement is not None and facts.judgement != record.judgement:

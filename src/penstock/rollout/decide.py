@@ -46,9 +46,9 @@ _LEAST_SHIFT = 100
 Command = Literal["pause", "resume", "promote", "abort"]
 
 
-def begin(rollout: Rollout, now: float) -> RolloutState:
+def begin(now: float, generation: int = 0) -> RolloutState:
     """The first state: the new version is loaded beside the old one and gets no traffic."""
-    return RolloutState(phase="loading", since=now)
+    return RolloutState(phase="loading", since=now, generation=generation)
 
 
 def decide(rollout: Rollout, facts: Facts) -> Decision:

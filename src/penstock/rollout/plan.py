@@ -142,7 +142,8 @@ def check_plan(plan: RolloutPlan, path: str) -> None:
         raise _invalid(f"{path}.steps", "the steps must rise, and stay below 100", "the last step, 100, is implied")
     if any(weight < 1 for weight in weights):
         raise _invalid(f"{path}.steps", "a share is finer than 0.01 percent")
-    if plan.metrics and not any(metric.guards for metric in plan.metrics.values()) and plan.require == "not-worse":
+    guarded = any(metric.guards for metric in plan.judged.values())
+    if not guarded and plan.require == "not-worse" and plan.strategy != "ab":
         raise _invalid(f"{path}.metrics", "there is no guardrail, so nothing could show that it is not worse")
     if plan.require == "better" and not any(metric.goal for metric in plan.judged.values()):
         raise _invalid(f"{path}.require", "no metric is a goal that could be better", "goal: true on one of metrics")
