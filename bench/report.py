@@ -26,7 +26,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 PEERS = Path(os.environ.get("PEERS_DIR") or Path(tempfile.gettempdir()) / "peers")
 VENVS = ["train", "stack", "fastapi", "mlserver", "triton"]
 ENTRIES = [
-    "ours", "ours_keys", "ours_log", "ours_keys_log", "ours_keys_log10", "ours_canary", "ours_worker",
+    "ours", "ours_keys", "ours_log", "ours_keys_log", "ours_keys_log10", "ours_canary", "ours_canary_many", "ours_worker",
     "s_proto_batch", "fastapi_ort", "triton_ort", "triton", "mlserver", "mlserver_inline", "mlserver_batch",
 ]
 # (what, model, cell, number, rival, bar): the number is a ratio of ours to the rival's.
@@ -46,6 +46,7 @@ BARS = [
     ("keys and prediction log, one connection, median latency", "lr", "c1", "p50_ms", "ours_keys_log", "s_proto_batch", 1.8),
     ("keys and one call in ten logged, 64-row requests, 16 connections", "lr", "r64c16", "rps", "ours_keys_log10", "triton_ort", 1.75),
     ("sticky canary, keys and prediction log, single row, 64 connections", "lr", "c64", "rps", "ours_canary", "s_proto_batch", 0.38),
+    ("the same, each call from another of 20 000 callers", "lr", "c64", "rps", "ours_canary_many", "s_proto_batch", None),
     ("scikit-learn in a worker, 64 connections", "lr", "c64", "rps", "ours_worker", "mlserver", 5),
     ("scikit-learn in a worker, 1 connection", "lr", "c1", "rps", "ours_worker", "mlserver", 2),
 ]

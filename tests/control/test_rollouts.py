@@ -1,5 +1,6 @@
 """Rollouts as control keeps them: begun by an apply, moved by ticks, told by people; and rollbacks."""
 
+import msgspec
 import pytest
 from tests.control.conftest import ANA, BO, OLA, VIC, spec
 
@@ -427,3 +428,23 @@ def test_a_bandit_moves_the_share_and_every_move_counts_for_itself(control, cloc
     assert shares == [5000, 7000, 7000, 9500], "less than a hundredth is no reason to move anybody"
     strata = control.rollouts.read(1).rollout.state.strata
     assert [one.share for one in strata] == [0.5, 0.7, 0.95] and all(one.buckets[1] for one in strata)
+
+
+def test_a_plan_says_how_and_who_is_confined_may_begin_it(control, register):
+    register(alias="champion")
+    register()
+    control.apply(spec("endpoints: {churn: {model: churn/1}, other: {model: churn/1}}"), identity=ANA)
+    text = f"endpoints: {{churn: {{model: churn/2, {CANARY}}}, other: {{model: churn/1}}}}"
+    plan = control.plan(spec(text))
+    assert plan.rollouts == {"churn": "canary"} and list(plan.plans) == ["churn"] and plan.settings == ()
+    for confined, may in (("other", False), ("churn", True)):
+        identity = msgspec.structs.replace(OLA, endpoints=(confined,))
+        wish = Start(model="churn/2", plan=RolloutPlan())
+        if not may:
+            with pytest.raises(Forbidden, match="endpoint-forbidden"):
+                control.rollouts.start("churn", wish, identity=identity)
+            continue
+        begun = control.rollouts.start("churn", wish, identity=identity)
+        assert control.continue_operation(begun.id).state == "done"
+        with pytest.raises(Forbidden, match="endpoint-forbidden"):
+            control.rollouts.command(1, "abort", identity=msgspec.structs.replace(OLA, endpoints=("other",)))

@@ -18,13 +18,14 @@ _SIGNS = {"created": "+", "changed": "~", "removed": "-", "unchanged": " "}
 def plan_lines(plan: Plan) -> Iterator[str]:
     """What would change, what must pass, what somebody should know."""
     for change in plan.changes:
-        yield f"{_SIGNS[change.what]} {change.endpoint:<24} {change.what}"
+        how = f", by {plan.rollouts[change.endpoint]}" if change.endpoint in plan.rollouts else ""
+        yield f"{_SIGNS[change.what]} {change.endpoint:<24} {change.what}{how}"
         for line in change.differences:
             yield f"    {line}"
     for move in plan.aliases:
         guard = "  (protected: somebody else must approve)" if move.protected else ""
         yield f"~ {move.model}@{move.alias:<18} {move.before or 'none'} -> {move.after}{guard}"
-    yield from (f"~ {line}" for line in plan.settings)
+    yield from (f"~ {line}" for lines in (*plan.plans.values(), plan.settings) for line in lines)
     for check in plan.checks:
         stored = f"{check.verdict}, by a stored report" if check.verdict else "its gates will run"
         yield f"? {check.version:<24} is new on {check.endpoint}: {stored}"

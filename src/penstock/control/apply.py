@@ -123,18 +123,15 @@ def _conclude(store: Store, change: Change, number: int, wish: Wish) -> None:
 
 
 def _rolling(head: Head, plan: Plan, spec: Spec) -> dict[str, rollouts.Wanted]:
-    """The endpoints that another version takes over by a rollout; every other change is made at once."""
+    """The rollouts to be begun, with the aliases that their endpoints follow."""
     found = {}
-    for change in plan.changes:
-        about = spec.endpoints.get(change.endpoint)
-        if change.what != "changed" or about is None or about.rollout is None or change.after is None:
-            continue
-        before = head.endpoints[change.endpoint]
-        if change.after.arms[0].bundle in {arm.bundle for arm in before.arms}:
-            continue
-        named = {(ref.name, ref.alias) for _, ref, _ in arms_of(about, change.endpoint)}
+    after = {change.endpoint: change.after for change in plan.changes}
+    for name in plan.rollouts:
+        about, wanted = spec.endpoints[name], after[name]
+        named = {(ref.name, ref.alias) for _, ref, _ in arms_of(about, name)}
         moves = tuple(move for move in plan.aliases if (move.model, move.alias) in named)
-        found[change.endpoint] = rollouts.Wanted(plan=about.rollout, before=before, after=change.after, moves=moves)
+        if about.rollout is not None and wanted is not None:
+            found[name] = rollouts.Wanted(plan=about.rollout, before=head.endpoints[name], after=wanted, moves=moves)
     return found
 
 
@@ -236,7 +233,7 @@ def _check_unmoved(wish: Wish, plan: Plan, resolved: Resolved) -> None:
 
 
 def _allow(identity: Identity, plan: Plan) -> None:
-    touched = [change.endpoint for change in plan.changes if change.what != "unchanged"]
+    touched = [*(change.endpoint for change in plan.changes if change.what != "unchanged"), *plan.plans]
     if plan.settings or any(move.protected for move in plan.aliases):
         touched.append("")
     for endpoint in touched:

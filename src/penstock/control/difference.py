@@ -42,11 +42,21 @@ def compare_settings(before: Spec | None, after: Spec) -> tuple[str, ...]:
         if one != two:
             lines.append(f"{name}: {_text(one)} -> {_text(two)}")
     for name in sorted({*old.endpoints, *after.endpoints}):
-        for setting in ("gates", "rollout"):
-            one, two = (getattr(spec.endpoints.get(name), setting, None) for spec in (old, after))
-            if one != two:
-                lines.append(f"endpoints.{name}.{setting}: {_text(one)} -> {_text(two)}")
+        lines += _own(name, "gates", old, after)
     return tuple(lines)
+
+
+def compare_plans(before: Spec | None, after: Spec) -> dict[str, tuple[str, ...]]:
+    """By endpoint, a line where its next version would take over otherwise; it changes nothing of what is served."""
+    old = before or Spec(version=after.version)
+    found = {name: tuple(_own(name, "rollout", old, after)) for name in sorted({*old.endpoints, *after.endpoints})}
+    return {name: lines for name, lines in found.items() if lines}
+
+
+def _own(name: str, setting: str, old: Spec, after: Spec) -> Iterator[str]:
+    one, two = (getattr(spec.endpoints.get(name), setting, None) for spec in (old, after))
+    if one != two:
+        yield f"endpoints.{name}.{setting}: {_text(one)} -> {_text(two)}"
 
 
 def _change(name: str, before: Endpoint | None, after: Endpoint | None, *, asked_again: bool) -> Change:

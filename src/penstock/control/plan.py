@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from penstock.bundle.bundle import open_bundle
 from penstock.control import checks
-from penstock.control.difference import compare, compare_settings
+from penstock.control.difference import compare, compare_plans, compare_settings
 from penstock.control.records import Change, Plan
 from penstock.control.resolve import Resolved, read_known, resolve, with_bundles
 from penstock.control.routing import Head, digest_of_spec, read_head
@@ -44,11 +44,25 @@ def plan_in(connection: Connection, store: Store, spec: Spec) -> tuple[Plan, Res
             checks.with_verdict(connection, check, checks.gates_of(spec, check.endpoint), store.now)
             for check in checks.needed(spec, changes)
         ),
+        rollouts=_rollouts(spec, head, changes),
+        plans=compare_plans(head.spec, spec),
         settings=compare_settings(head.spec, spec),
         unprotected=tuple(sorted(protected.difference(spec.protected_aliases))),
         warnings=(*resolved.warnings, *_gone_back(head, changes)),
     )
     return plan, resolved, head
+
+
+def _rollouts(spec: Spec, head: Head, changes: tuple[Change, ...]) -> dict[str, str]:
+    """By endpoint, how another version takes over; every other change is made at once."""
+    found: dict[str, str] = {}
+    for change in changes:
+        about = spec.endpoints.get(change.endpoint)
+        if change.what != "changed" or about is None or about.rollout is None or change.after is None:
+            continue
+        if change.after.arms[0].bundle not in {arm.bundle for arm in head.endpoints[change.endpoint].arms}:
+            found[change.endpoint] = about.rollout.strategy
+    return found
 
 
 def _gone_back(head: Head, changes: tuple[Change, ...]) -> list[str]:

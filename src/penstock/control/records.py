@@ -93,8 +93,9 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The difference between a spec and what is. `generation` is the one it was made against.
 
-    `settings` are differences of what is no endpoint (schedules, protected aliases, access, gates); `unprotected` are
-    aliases that would lose their protection.
+    `rollouts` are the strategies by which endpoints change that do not change at once, `plans` differences of how the
+    next versions will take over, by endpoint. `settings` are differences of what is no endpoint (schedules, freezes,
+    protected aliases, access, gates); `unprotected` are aliases that would lose their protection.
     """
 
     generation: int
@@ -102,6 +103,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     aliases: tuple[AliasMove, ...]
     checks: tuple[Check, ...]
+    rollouts: dict[str, str]
+    plans: dict[str, tuple[str, ...]]
     settings: tuple[str, ...]
     unprotected: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -109,7 +112,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def empty(self) -> bool:
         """Whether applying it would change nothing."""
-        return not self.aliases and not self.settings and all(change.what == "unchanged" for change in self.changes)
+        unchanged = all(change.what == "unchanged" for change in self.changes)
+        return unchanged and not (self.aliases or self.settings or self.plans)
 
 
 class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,11 +107,7 @@ def _interval(metric: Metric, seen: tuple[Seen, ...], alpha: float) -> Interval:
 
 def _mean(metric: Metric, seen: tuple[Seen, ...], alpha: float) -> Interval:
     strata = [_moments(one) for one in seen if min(one.counts) > 1]
-    found = asymptotic.difference(strata, alpha)
-    base = strata[0][0].mean if len(strata) == 1 else float(np.mean(joined(seen)[0])) if strata else 0.0
-    if not metric.relative or base <= 0:
-        return found
-    return Interval(found.estimate / base, found.low / base, found.high / base)
+    return asymptotic.relative(strata, alpha) if metric.relative else asymptotic.difference(strata, alpha)
 
 
 def _moments(seen: Seen) -> tuple[asymptotic.Moments, asymptotic.Moments]:
