@@ -14,7 +14,7 @@ from tests.serving.nodes import until
 
 from penstock.bundle.bundle import save_bundle
 
-COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "3"))
+COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "2"))
 
 
 class Traffic:

@@ -6,7 +6,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from tests.api.conftest import Up
+from tests.api.conftest import Up, archives  # noqa: F401 - a fixture
 
 import penstock
 
@@ -20,7 +20,7 @@ metrics: {errors: {kind: errors, margin: 0.3}}
 
 
 @pytest.fixture(scope="module")
-def up(tmp_path_factory, archives):
+def up(tmp_path_factory, archives):  # noqa: F811 - the fixture
     """A control and its node; sum/1 is served, and sum/2 is registered."""
     one = Up(tmp_path_factory.mktemp("h")).start()
     for archive in archives:
@@ -90,7 +90,8 @@ def test_from_a_start_to_a_report_and_back(at, up, tmp_path):
 def test_the_same_from_python(up, tmp_path):
     where = {"home": tmp_path, "server": f"http://127.0.0.1:{up.port}", "key": up.api.key}
     with penstock.rollouts(**where) as rollouts:
-        up.api.apply({"version": 1, "endpoints": {"other": {"model": "sum/1"}}})
+        both = {"sum": up.api.get("/v1/spec")["endpoints"]["sum"], "other": {"model": "sum/1"}}
+        up.api.apply({"version": 1, "endpoints": both})
         done = rollouts.start("other", "sum/2", {"strategy": "shadow"}, reason="only looking")
         assert done.state == "done"
         assert rollouts.newest("other").rollout.plan.strategy == "shadow"

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from tests.control.courses import Course, Seen
 from tests.registry.conftest import Clock, build_bundle, clock, database_url, postgres  # noqa: F401 - fixtures
 
 from penstock.control.control import Control
@@ -41,17 +42,23 @@ def gates():
 
 
 @pytest.fixture
+def seen():
+    return Seen()
+
+
+@pytest.fixture
 def home(tmp_path):
     return tmp_path / "home"
 
 
 @pytest.fixture
-def open_control(database_url, home, clock, gates):  # noqa: F811 - the fixtures
+def open_control(database_url, home, clock, gates, seen):  # noqa: F811 - the fixtures
     """Opens control once more, as another process would."""
     opened = []
 
     def open_once():
-        opened.append(Control.open(database_url, Folder(home / "artifacts"), home, clock=clock, judge=gates))
+        places = Folder(home / "artifacts")
+        opened.append(Control.open(database_url, places, home, clock=clock, judge=gates, look=seen))
         return opened[-1]
 
     yield open_once
@@ -83,3 +90,21 @@ def spec(text):
 
 
 ONE = "endpoints: {churn: {model: churn@champion}}"
+CANARY = "rollout: {strategy: canary, steps: [10, 50], bake_s: 60, timeout_s: 1000}"
+
+
+def canary(model, plan=CANARY, more=""):
+    return spec(f"endpoints: {{churn: {{model: {model}, {plan}}}}}\n{more}")
+
+
+@pytest.fixture
+def course(control, clock, seen, register):  # noqa: F811 - a fixture
+    """churn/1 is served and churn/2 is on its way by canary."""
+    register(alias="champion")
+    register()
+    control.apply(canary("churn/1"), identity=ANA)
+    done = control.apply(canary("churn/2"), identity=ANA, reason="a better one")
+    assert done.state == "done", done
+    made = Course(control, clock, seen)
+    assert made.shares == {"churn/1": 10_000, "churn/2": 0}
+    return made

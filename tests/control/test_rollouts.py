@@ -1,102 +1,16 @@
-"""Rollouts as control keeps them: begun by an apply, moved by ticks, told by people; and rollbacks."""
+"""Rollouts as control keeps them: begun by an apply, moved by ticks, told by people."""
 
 import msgspec
 import pytest
-from tests.control.conftest import ANA, BO, OLA, VIC, spec
+from tests.control.conftest import ANA, BO, CANARY, OLA, VIC, canary, spec
+from tests.control.courses import Course, Seen
 
 from penstock.control.control import Control
 from penstock.control.deploy import Start
-from penstock.control.records import NodeReport
-from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Refused
+from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound
 from penstock.core.names import VersionRef
-from penstock.rollout.judgement import Evidence, Judgement
 from penstock.rollout.plan import RolloutPlan
 from penstock.storage.folder import Folder
-
-
-class Seen:
-    """What a rollout is told that was seen of it."""
-
-    verdict = "inconclusive"
-    enough = True
-    mismatch = ""
-    weight = None
-    asked = 0
-
-    def __call__(self, rollout):
-        self.asked += 1
-        if rollout.state.counted is None:
-            return Evidence()
-        found = Judgement(
-            verdict=self.verdict, enough=self.enough, mismatch=self.mismatch, summary=f"it is {self.verdict}"
-        )
-        return Evidence(judgement=found, weight=self.weight)
-
-
-@pytest.fixture
-def seen():
-    return Seen()
-
-
-@pytest.fixture
-def control(database_url, home, clock, gates, seen):
-    with Control.open(database_url, Folder(home / "artifacts"), home, clock=clock, judge=gates, look=seen) as opened:
-        yield opened
-
-
-CANARY = "rollout: {strategy: canary, steps: [10, 50], bake_s: 60, timeout_s: 1000}"
-
-
-def canary(model, plan=CANARY, more=""):
-    return spec(f"endpoints: {{churn: {{model: {model}, {plan}}}}}\n{more}")
-
-
-class Course:
-    """One endpoint under rollout, a node that serves whatever it is told, and a clock."""
-
-    def __init__(self, control, clock, seen):
-        self.control, self.clock, self.seen = control, clock, seen
-        self.number = 1
-
-    def node(self, **said):
-        routes = self.control.routes()
-        report = {"generation": routes.generation, "digest": routes.digest(), "state": "serving", **said}
-        self.control.acknowledge("a", NodeReport(**report))
-
-    def tick(self, seconds=0.0, verdict="inconclusive", **said):
-        self.clock.now += seconds
-        self.seen.verdict = verdict
-        self.node(**said)
-        return self.control.rollouts.tick(self.number)
-
-    def until(self, end, verdict, seconds=61, most=20):
-        for _ in range(most):
-            record = self.tick(seconds, verdict)
-            if record.ended:
-                assert record.rollout.state.end == end, record
-                return record
-        raise AssertionError(record)
-
-    @property
-    def shares(self):
-        return {arm.version: arm.weight for arm in self.control.routes().endpoints["churn"].arms}
-
-    @property
-    def whole(self):
-        return self.control.verify_audit().whole
-
-
-@pytest.fixture
-def course(control, clock, seen, register):
-    """churn/1 is served and churn/2 is on its way by canary."""
-    register(alias="champion")
-    register()
-    control.apply(canary("churn/1"), identity=ANA)
-    done = control.apply(canary("churn/2"), identity=ANA, reason="a better one")
-    assert done.state == "done", done
-    made = Course(control, clock, seen)
-    assert made.shares == {"churn/1": 10_000, "churn/2": 0}
-    return made
 
 
 def test_a_good_one_takes_over_step_by_step(course):
@@ -259,83 +173,6 @@ def test_a_version_that_is_retired_meanwhile_goes_no_further(course):
     assert course.shares == {"churn/1": 10_000}
 
 
-FROZEN = "freezes: {holidays: {since: '2023-11-14T00:00:00Z', until: '2023-11-20T00:00:00Z'}}"
-
-
-def test_in_a_freeze_nothing_goes_forward_and_everything_goes_back(course, register, clock):
-    control = course.control
-    control.apply(canary("churn/2", more=FROZEN), identity=ANA)
-    for _ in range(5):
-        course.tick(61, "better")
-    assert course.shares["churn/2"] == 0
-    more = spec(f"endpoints: {{churn: {{model: churn/2, {CANARY}}}, other: {{model: churn/1}}}}\n{FROZEN}")
-    for forbidden in (
-        lambda: control.rollouts.command(1, "promote", identity=BO),
-        lambda: control.apply(more, identity=ANA),
-    ):
-        with pytest.raises(Refused, match="holidays"):
-            forbidden()
-    control.rollouts.rollback("churn", identity=OLA)
-    course.until("aborted", "better")
-    with pytest.raises(Refused, match="holidays"):
-        control.rollouts.retry("churn", identity=OLA)
-    clock.now += 30 * 86_400
-    assert control.rollouts.retry("churn", identity=OLA).id == 2
-
-
-def test_back_to_any_release_with_its_settings(control, clock, seen, register):
-    second, third = register(), register() + 1
-    register()
-    for model, limits in ((1, 100), (second, 200), (third, 300)):
-        gates = f"gates: {{budget: {{single_ms: {limits}}}}}"
-        text = f"endpoints: {{churn: {{model: churn/{model}, limits: {{deadline_ms: {limits}}}, {gates}}}}}"
-        control.apply(spec(text), identity=ANA)
-    course = Course(control, clock, seen)
-
-    def served():
-        endpoint = control.routes().endpoints["churn"]
-        return endpoint.arms[0].version, endpoint.limits.deadline_ms
-
-    control.rollouts.rollback("churn", identity=OLA, to=1)
-    assert served() == ("churn/1", 100)
-    then = control.spec().endpoints["churn"]
-    assert (then.limits.deadline_ms, then.gates.budget.single_ms) == (100, 100), "settings and thresholds, too"
-    control.rollouts.rollback("churn", identity=OLA)
-    assert served() == (f"churn/{third}", 300), "the last that was another"
-    with pytest.raises(NotFound, match="unknown-release"):
-        control.rollouts.rollback("churn", identity=OLA, to=99)
-    with pytest.raises(NotFound, match="unknown-endpoint"):
-        control.rollouts.rollback("nothing", identity=OLA)
-    with pytest.raises(Forbidden):
-        control.rollouts.rollback("churn", identity=VIC)
-    control.registry(ANA).retire(VersionRef("churn", second))
-    with pytest.raises(Refused, match="version-retired"):
-        control.rollouts.rollback("churn", identity=OLA, to=2)
-    course.number = 2
-    assert course.until("rolled-back", "inconclusive").rollout.state.reason == "rolled back to release 3 by ola"
-    assert course.whole and [one.generation for one in control.rollouts.releases("churn")] == [5, 4, 3, 2, 1]
-
-
-def test_there_must_be_something_to_go_back_to(control, register):
-    register()
-    control.apply(spec("endpoints: {churn: {model: churn/1}}"), identity=ANA)
-    with pytest.raises(Conflict, match="nothing-to-roll-back"):
-        control.rollouts.rollback("churn", identity=ANA)
-    with pytest.raises(NotFound, match="unknown-rollout"):
-        control.rollouts.retry("churn", identity=ANA)
-
-
-def test_further_back_than_a_rollout_began(course, register):
-    course.until("promoted", "better")
-    third = register()
-    course.control.apply(canary(f"churn/{third}"), identity=ANA)
-    course.control.rollouts.rollback("churn", identity=OLA, to=1)
-    assert course.shares == {"churn/1": 10_000}
-    assert course.control.rollouts.read(2).ended and not course.control.rollouts.read(2).standing
-    assert course.control.plan(canary(f"churn/{third}")).empty, "what was asked for last is not asked for again"
-    assert course.whole
-
-
 def test_two_processes_decide_once(course, database_url, home, clock, gates, seen):
     """Both read the same state; the second finds that it was changed and writes nothing."""
     course.node()
@@ -350,34 +187,6 @@ def test_two_processes_decide_once(course, database_url, home, clock, gates, see
         course.control.rollouts.tick(1)
     assert len(course.control.rollouts.events(1)) == 2
     assert course.control.rollouts.read(1).rollout.state.phase == "step" and course.whole
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "says"),
-    [
-        ("rollout: {strategy: canary, steps: [50, 10]}", "steps must rise"),
-        ("rollout: {strategy: blue-green, steps: [5]}", "has no steps"),
-        ("rollout: {strategy: slowly}", "rollout.strategy"),
-        ("rollout: {strategy: canary, stepz: [5]}", "did you mean steps?"),
-        ("rollout: {}, recording: {sample: 0}", "nothing to judge by"),
-        ("rollout: {metrics: {errors: {kind: errors, margin: -1}}}", "margin"),
-    ],
-)  # fmt: skip
-def test_a_plan_that_cannot_be_meant_is_refused_with_its_place(endpoint, says):
-    with pytest.raises(InvalidInput, match=says.replace("?", r"\?")):
-        spec(f"endpoints: {{churn: {{model: churn/1, {endpoint}}}}}")
-    with pytest.raises(InvalidInput, match="several"):
-        spec("endpoints: {churn: {arms: [{model: churn/1, weight: 50}, {model: churn/2, weight: 50}], rollout: {}}}")
-
-
-@pytest.mark.parametrize(
-    ("freeze", "says"),
-    [("{}", "either cron"), ("{cron: '0 3 * * *'}", "hours"), ("{cron: '0 3 * *', hours: 1}", "invalid-cron"),
-     ("{since: '2026-12-20', until: '2026-12-01'}", "not before"), ("{since: soon, until: '2026-12-01'}", "no date")],
-)  # fmt: skip
-def test_a_freeze_that_is_none_is_refused(freeze, says):
-    with pytest.raises(InvalidInput, match=says):
-        spec(f"freezes: {{x: {freeze}}}")
 
 
 def test_shadows_of_a_spec_are_in_the_routes_and_no_version_that_answers(control, register):

@@ -17,7 +17,7 @@ from penstock.bundle.bundle import open_bundle
 from penstock.core.errors import PenstockError
 from penstock.pack import pack
 
-COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "3"))
+COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "2"))
 _PACK = (
     "import sys; from penstock.pack import pack; "
     "pack(*sys.argv[1:3], name='m', target='left', out=sys.argv[3], allow_pickle='ours')"

@@ -14,7 +14,7 @@ from penstock.registry.registry import Registry
 from penstock.storage.folder import Folder
 
 HERE = Path(__file__).parent
-COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "20"))
+COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "8"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from penstock.core.routes import Arm, Endpoint, Unit, read_routes
+from penstock.core.routes import Arm, Endpoint, Rule, Unit, read_routes
 from penstock.rollout.arms import compared, endpoint_of, share_of
 from penstock.rollout.decide import Facts, begin, decide, obey
 from penstock.rollout.judgement import Judgement
@@ -248,6 +248,52 @@ def test_nobody_flips_back_while_the_share_grows(steps, fresh, first):
         now = {bucket for low, high in ranges for bucket in range(low, high)}
         assert inside <= now and len(now) == share
         inside = now
+
+
+def test_paused_before_it_counted_it_is_watched_all_the_same():
+    course = Course(steps=(5,)).step()
+    assert course.state.phase == "step" and course.state.counted is None
+    assert course.obey("pause")
+    course.step().step("worse")
+    assert course.state.end == "rolled-back"
+
+
+def test_a_freeze_holds_the_bandit_and_lets_it_go_back():
+    course = Course(strategy="ab", policy="thompson", metrics=GOAL).step().step()
+    course.step(seconds=20, weight=9000, frozen="holidays")
+    assert weight(course.current) == 5000
+    course.step(seconds=20, weight=2000, frozen="holidays")
+    assert weight(course.current) == 2000
+
+
+def test_shares_of_a_bandit_last_the_longer_the_longer_it_goes_on():
+    course = Course(strategy="ab", policy="thompson", metrics=GOAL, timeout_s=10**6).step().step()
+    for number in range(3000):
+        course.step(seconds=10, weight=(3000, 7000)[number % 2])
+    assert len(course.state.strata) < 150
+
+
+@pytest.mark.parametrize("strategy", ["canary", "shadow"])
+@pytest.mark.parametrize("taken", ["candidate", "baseline"])
+def test_names_that_are_taken_are_left_alone(strategy, taken):
+    before = Endpoint(arms=(arm(7, name=taken),), unit=Unit(header="x-user"))
+    plan = {"fresh_baseline": True} if strategy == "canary" else {}
+    made = rollout(before, strategy=strategy, **plan)
+    olds, new = compared(made)
+    step = msgspec.structs.replace(made.state, phase="step", weight=500)
+    served = endpoint_of(msgspec.structs.replace(made, state=step), before)
+    names = [one.name for one in (*served.arms, *served.shadows)]
+    assert new in names and taken in names and len(set(names)) == len(names)
+    assert set(olds) <= set(names)
+    check(served)
+
+
+def test_rules_and_settings_of_before_stay_until_it_is_promoted():
+    rule = Rule(name="staff", arm="champion", header="x-staff", values=("yes",))
+    before = msgspec.structs.replace(BEFORE, rules=(rule,), isolation="process")
+    made = rollout(before)
+    served = endpoint_of(made, before)
+    assert (served.rules, served.isolation) == ((rule,), "process")
 
 
 class AnyCourse(RuleBasedStateMachine):

@@ -48,24 +48,23 @@ class Log:
         self.places = places_in(root)
         self.folder, self.blocks, self.sequence, self.outcomes = root / "seg", [], 0, []
 
-    def calls(self, new, units, at=1.0, *, reason="", status=200, latency_ms=1.0, ids=None, value=None, arm=""):
+    def calls(self, new, units, at=1.0, *, reason="", status=200, latency_ms=1.0, ids=None, value=0.5, **fields):
         """One call for each of `units` (None: nobody), one after the other; returns the ids."""
         count = len(units)
         ids = ids or [f"r{len(self.blocks)}-{number}" for number in range(count)]
         failed = status >= 400
-        numbers = np.full(count, 0.5 if value is None else value, np.float64)
-        made = block(
-            count,
-            arm=arm or ("candidate" if new else "main"),
-            version=f"churn/{2 if new else 1}",
-            time_us=((BEGIN_S + at) * 1e6 + 1000 * len(self.blocks) + np.arange(count)).astype(np.int64),
-            ids=ids,
-            latency_us=np.full(count, latency_ms * 1000, np.int64),
-            status=np.full(count, status, np.int16),
-            reasons=[reason or ("weight" if unit is None else "unit") for unit in units],
-            units=np.array([unit or 0 for unit in units], np.uint64),
+        numbers = np.full(count, value, np.float64)
+        usual = {
+            "arm": "candidate" if new else "main",
+            "version": f"churn/{2 if new else 1}",
+            "time_us": ((BEGIN_S + at) * 1e6 + 1000 * len(self.blocks) + np.arange(count)).astype(np.int64),
+            "latency_us": np.full(count, latency_ms * 1000, np.int64),
+            "status": np.full(count, status, np.int16),
+            "reasons": [reason or ("weight" if unit is None else "unit") for unit in units],
+            "units": np.array([unit or 0 for unit in units], np.uint64),
             **({"inputs": {}, "outputs": {}} if failed else {"outputs": {"score": numbers}}),
-        )
+        }
+        made = block(count, ids=ids, **(usual | fields))
         self.blocks.append(made)
         return ids
 
@@ -302,3 +301,39 @@ def test_nothing_is_judged_before_anything_counts(log):
     made = rollout(step(0.5))
     state = msgspec.structs.replace(made.state, counted=None, strata=())
     assert look(log.places, msgspec.structs.replace(made, state=state)).judgement is None
+
+
+def test_one_that_fails_every_call_has_no_latency_and_is_worse_all_the_same(log):
+    log.calls(False, list(range(1, 401)))
+    log.calls(True, list(range(5_001, 5_401)), status=500)
+    judged = look(log.whole(), rollout(step(0.5), least_samples=100)).judgement
+    assert (judged.verdict, judged.enough) == ("worse", False) and judged.metrics["latency-p99"].counts == (400, 0)
+
+
+def test_outcomes_and_outputs_of_other_types_are_compared_as_what_they_say(log):
+    metrics = {"match": Metric(kind="match", outcome="label", output="score", margin=0.1)}
+    log.told(log.calls(False, [1], value=1), "1")
+    log.told(log.calls(False, [2], value=1), "one")
+    log.told(log.calls(True, [9_001], value=0), "1")
+    (seen,) = log.seen(rollout(step(0.1), metrics=metrics)).metrics["match"]
+    assert (seen.baseline.tolist(), seen.challenger.tolist()) == ([1, 0], [0])
+
+
+def test_labels_shift_too_and_an_output_that_one_does_not_have_is_no_disagreement(log):
+    words = np.array(["yes", "no"], object)
+    old = log.calls(False, [1, 2], outputs={"label": words})
+    log.calls(True, [1, 2], ids=old, reason="shadow", outputs={"other": words})
+    made = rollout(Stratum(since=BEGIN_S, share=0.5), strategy="shadow")
+    seen = log.seen(made)
+    assert seen.metrics["disagreement"] == ()
+    with open_calls(log.places, made) as views:
+        shift = msgspec.structs.replace(made, plan=RolloutPlan(metrics={"shift": Metric(kind="shift", output="label")}))
+        assert len(samples(views, shift).metrics["shift"][0].baseline) == 2
+
+
+def test_lists_of_words_can_shift(log):
+    words = np.array([["a", "b"], ["a", "c"]], object)
+    log.calls(False, [1, 2], outputs={"tags": words})
+    log.calls(True, [9_001, 9_002], outputs={"tags": words})
+    (seen,) = log.seen(rollout(step(0.1), metrics={"shift": Metric(kind="shift")})).metrics["shift"]
+    assert sorted(seen.baseline) == sorted(seen.challenger) and len(set(seen.baseline)) == 2

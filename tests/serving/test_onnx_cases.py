@@ -1,6 +1,6 @@
 """Random node cases of the `onnx` package: packed, served, asked over the wire, compared with ONNX's answers.
 
-PENSTOCK_TEST_COUNT says how many (25 by default, 200 for the full proof); PENSTOCK_TEST_SEED which ones.
+PENSTOCK_TEST_COUNT says how many (10 by default, 200 for the full proof); PENSTOCK_TEST_SEED which ones.
 """
 
 import json
@@ -22,7 +22,7 @@ from penstock.core.routes import Endpoint
 from penstock.core.tensors import datatype_of, from_bytes, to_bytes
 from penstock.pack import pack
 
-COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "25"))
+COUNT = int(os.environ.get("PENSTOCK_TEST_COUNT", "10"))
 SEED = int(os.environ.get("PENSTOCK_TEST_SEED", "20261"))
 
 

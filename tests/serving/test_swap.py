@@ -252,6 +252,22 @@ def test_weights_change_without_loading_anything(make_node, summing_1, summing_2
     assert not node.events("version-freed")
 
 
+def test_an_arm_that_is_only_called_otherwise_is_not_loaded_again(make_node, summing_1, summing_2):
+    node = make_node()
+    both = endpoint(summing_1, summing_2, weights=[10_000, 0])
+    node.publish(document(1, sum=both))
+    node.start()
+    first, second = both.arms
+    # As a rollout ends: the new one gets the old one's name and all the traffic.
+    renamed = msgspec.structs.replace(second, name=first.name, weight=10_000)
+    node.publish(document(2, sum=msgspec.structs.replace(both, arms=(renamed,))))
+    applied(node, 2)
+    status, headers, _ = node.post("/v2/models/sum/infer", summing_body())
+    assert (status, headers["penstock-arm"], headers["penstock-version"]) == (200, first.name, "model/2")
+    node.until_event("version-freed", version="model/1")
+    assert len(node.events("version-freed")) == 1, "the second is the one that was there"
+
+
 def test_a_new_version_never_sees_old_answers(make_node, summing_1, summing_2, python_sum, folder):
     node = make_node()
     node.publish(document(1, sum=only(summing_1, 1, cache=Cache())))

@@ -48,6 +48,9 @@ class Rolling:
             # The database is away: it will be asked again.
             self._event("rollouts-not-read", code=error.code, reason=str(error))
             return
+        except Exception as error:  # a defect of ours must not end all rollouts
+            self._event("internal-error", rollouts=True, error=repr(error)[:300])
+            return
         for number in self._due.keys() - {record.id for record in going}:
             del self._due[number]
 

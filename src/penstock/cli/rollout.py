@@ -93,7 +93,7 @@ def status(
 ) -> None:
     """Show how far a rollout is, what was measured, and every decision with its reason.
 
-    Exit status 3: it asks somebody. 1: it went back.
+    Exit status 3: it asks somebody. With --watch, 1: it went back.
     """
     with closing(open_desk(place, server)) as desk:
         record = newest(desk, endpoint, number)

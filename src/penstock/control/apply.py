@@ -16,7 +16,7 @@ from penstock.control import approvals, checks, gate_files, operations, rollout_
 from penstock.control.addresses import loaded
 from penstock.control.checks import Judge
 from penstock.control.looking import refuse_unable
-from penstock.control.meaning import arms_of
+from penstock.control.meaning import arms_of, check_meaning
 from penstock.control.plan import bundle_path, pin, plan_in
 from penstock.control.records import AliasMove, Check, Operation, Plan
 from penstock.control.resolve import Resolved
@@ -46,6 +46,8 @@ def begin(
     store: Store, spec: Spec, identity: Identity, expected: int | None, reason: str, base: Path | None
 ) -> Operation:
     """A pending operation; raises Conflict (`generation-moved`), Forbidden, and what `plan` raises."""
+    # Also of a spec that was no file: made by a call, it must mean as much.
+    check_meaning(spec, "the spec")
     pinned = pin(store, spec, base)
     with store.database.read() as connection:
         plan, _, head = plan_in(connection, store, pinned)

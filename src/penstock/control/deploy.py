@@ -15,7 +15,9 @@ from penstock.control.going_on import go_on
 from penstock.control.meaning import arms_of
 from penstock.control.operations import Tell
 from penstock.control.records import Operation
-from penstock.control.routing import read_spec
+from penstock.control.rollout_rows import give_up
+from penstock.control.rollouts import refuse_running
+from penstock.control.routing import read_head, read_spec
 from penstock.control.spec import EndpointSpec, Spec
 from penstock.control.store import Store
 from penstock.core.errors import NotFound
@@ -23,6 +25,7 @@ from penstock.core.names import VersionRef, check_name, parse_version_ref
 from penstock.registry.records import Version
 from penstock.rollout.plan import RolloutPlan, check_plan
 from penstock.security.identity import Identity
+from penstock.security.permissions import allow
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +87,20 @@ def start(store: Store, endpoint: str, wish: Start, identity: Identity) -> Opera
     version = store.registry(identity).resolve(wish.model)
     plan = wish.plan or spec.endpoints[endpoint].rollout or RolloutPlan()
     check_plan(plan, "plan")
+    _try_again(store, endpoint, version.ref, identity, wish.reason)
     wanted = with_version(spec, endpoint, version.ref, plan)
     return begin(store, wanted, identity, wish.expected_generation, wish.reason, store.home)
+
+
+def _try_again(store: Store, endpoint: str, version: str, identity: Identity, reason: str) -> None:
+    """Forget that this very version went back; raises Forbidden, and Conflict (`rollout-running`) while one goes on."""
+    allow(identity, "apply", endpoint)
+    with store.change(identity, reason) as change:
+        head = read_head(change.connection, store)
+        refuse_running(head, endpoint)
+        record = head.standing.get(endpoint)
+        if record is not None and record.rollout.after.arms[0].version == version:
+            give_up(change, record)
 
 
 def with_version(spec: Spec | None, endpoint: str, version: str, rollout: RolloutPlan | None = None) -> Spec:

@@ -96,6 +96,12 @@ def _check_rollout(path: str, endpoint: EndpointSpec) -> None:
     check_plan(endpoint.rollout, f"{path}.rollout")
     if len(endpoint.arms) > 1:
         raise InvalidInput("invalid-rollout", f"{path}.rollout: a rollout leads to one version, and arms are several")
+    if endpoint.rollout.policy == "thompson" and endpoint.unit is not None:
+        raise InvalidInput(
+            "invalid-rollout",
+            f"{path}.rollout.policy: thompson moves shares up and down, and units would change with them",
+            hint="leave unit out, or policy",
+        )
     if not endpoint.recording.sample:
         raise InvalidInput("invalid-rollout", f"{path}.rollout: recording.sample is 0, so there is nothing to judge by")
 

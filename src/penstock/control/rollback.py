@@ -123,7 +123,8 @@ def _go_back(change: Change, store: Store, head: Head, release: Release) -> int:
     state = RolloutState(
         phase="finishing", end="rolled-back", since=rollouts.seconds_of(change.time), reason=text, generation=generation
     )
-    plan = RolloutPlan(strategy="all-at-once")
+    # Tried again, it takes over as the endpoint says.
+    plan = spec.endpoints[name].rollout or RolloutPlan(strategy="all-at-once")
     rollout = Rollout(endpoint=name, plan=plan, before=content, after=left, seed=f"{name}:{number}", state=state)
     rollout_rows.create(change, number, rollout, moves, text)
     return number
@@ -140,26 +141,25 @@ def _end(change: Change, record: RolloutRecord) -> None:
 
 
 def _restored(change: Change, head: Head, release: Release) -> tuple[Spec, tuple[AliasMove, ...]]:
-    """The spec with the endpoint as it was asked for then, and the moves of aliases that this takes back.
+    """The spec with the endpoint's gates of then, and the moves of aliases that this takes back.
 
-    An alias goes back with the endpoint unless it is protected: then two people move it.
+    The spec goes on saying what was wished for, so that whoever applies it again, or changes another endpoint, brings
+    back nothing. An alias goes back with the endpoint unless it is protected: then two people move it.
     """
     assert head.spec is not None and release.content is not None  # noqa: S101 - checked by the caller
     query = select(generations.c.spec).where(generations.c.generation == release.generation)
     then = msgspec.json.decode(change.connection.execute(query).scalar_one(), type=Spec)
     name = release.endpoint
     about = then.endpoints.get(name, EndpointSpec(model=release.content.arms[0].version))
-    models, moves = dict(head.spec.models), []
+    moves = []
     for (_, ref, _), arm in zip(arms_of(about, name), release.content.arms, strict=False):
         number = parse_version_ref(arm.version).number
         if ref.alias is None or number is None or needs_approval(ref.alias, head.spec.protected_aliases):
             continue
         now = aliases.read_aliases(change.connection, ref.name).get(ref.alias)
         aliases.set_alias(change, ref.name, ref.alias, number, None)
-        kept = models.get(ref.name)
-        if kept is not None and ref.alias in kept.aliases:
-            models[ref.name] = msgspec.structs.replace(kept, aliases={**kept.aliases, ref.alias: number})
         if now is not None and now != number:
             moves.append(AliasMove(model=ref.name, alias=ref.alias, before=number, after=now, protected=False))
     replace = msgspec.structs.replace
-    return replace(head.spec, models=models, endpoints={**head.spec.endpoints, name: about}), tuple(moves)
+    kept = replace(head.spec.endpoints.get(name, about), gates=about.gates)
+    return replace(head.spec, endpoints={**head.spec.endpoints, name: kept}), tuple(moves)

@@ -12,14 +12,15 @@ import msgspec
 
 from penstock.control import nodes, rollout_rows
 from penstock.control.freezes import frozen_by
-from penstock.control.looking import Look
+from penstock.control.looking import Look, refuse_unable
 from penstock.control.records import AliasMove, RolloutEvent, RolloutRecord
 from penstock.control.routing import Head, read_head, write_moved
 from penstock.control.store import Store
-from penstock.core.buckets import Ranges
-from penstock.core.errors import Conflict, NotFound, Refused
+from penstock.core.buckets import MOST_SEED_BYTES, Ranges
+from penstock.core.digest import canonical_json, digest_of
+from penstock.core.errors import Conflict, NotFound, PenstockError, Refused
 from penstock.core.names import parse_version_ref
-from penstock.core.routes import Endpoint
+from penstock.core.routes import FORMAT, TOTAL_WEIGHT, Endpoint, RouteDocument, read_routes
 from penstock.registry import aliases
 from penstock.registry.audit import Change
 from penstock.registry.versions import find_version
@@ -58,9 +59,18 @@ def begin(change: Change, name: str, wanted: Wanted, generation: int) -> Endpoin
         seed=_seed(name, wanted, number),
         state=first_state(seconds_of(change.time), generation),
     )
+    _check_courses(rollout)
     text = f"{wanted.plan.strategy} to {wanted.after.arms[0].version}: loading it beside what is served"
     rollout_rows.create(change, number, rollout, wanted.moves, text)
     return endpoint_of(rollout, wanted.before)
+
+
+def _check_courses(rollout: Rollout) -> None:
+    """Raise InvalidInput (`invalid-routes`) where nodes would refuse a step of it: nobody must be told of one."""
+    half = _with_state(rollout, msgspec.structs.replace(rollout.state, phase="step", weight=TOTAL_WEIGHT // 2))
+    for one in (rollout, half):
+        endpoints = {rollout.endpoint: endpoint_of(one, rollout.before)}
+        read_routes(canonical_json(RouteDocument(format=FORMAT, generation=0, endpoints=endpoints)))
 
 
 def _seed(name: str, wanted: Wanted, number: int) -> str:
@@ -68,8 +78,10 @@ def _seed(name: str, wanted: Wanted, number: int) -> str:
 
     Where several arms share the traffic already, everybody keeps theirs.
     """
-    several = len(wanted.before.arms) > 1
-    return wanted.after.seed or ((wanted.before.seed or name) if several else f"{name}:{number}")
+    if wanted.after.seed or len(wanted.before.arms) > 1:
+        return wanted.after.seed or wanted.before.seed or name
+    anew = f"{name}:{number}"
+    return anew if len(anew.encode()) <= MOST_SEED_BYTES else digest_of(anew.encode())[-32:]
 
 
 def tick(store: Store, number: int, look: Look) -> RolloutRecord:
@@ -82,7 +94,7 @@ def tick(store: Store, number: int, look: Look) -> RolloutRecord:
         head = read_head(connection, store)
     if record.ended:
         return record
-    facts = _facts(store, head, record, look(record.rollout))
+    facts = _facts(store, head, record, look)
     decision = decide(record.rollout, facts)
     if decision.because:
         with store.change(CONTROL, decision.because[:_MOST_REASON]) as change:
@@ -134,9 +146,11 @@ def retry(store: Store, identity: Identity, endpoint: str, reason: str) -> Rollo
         refuse_frozen(head, store)
         rollout_rows.give_up(change, record)
         number = rollout_rows.next_number(change.connection)
-        wanted = Wanted(
-            plan=record.rollout.plan, before=head.endpoints[endpoint], after=record.rollout.after, moves=record.moves
-        )
+        about = head.spec.endpoints.get(endpoint) if head.spec is not None else None
+        plan = (about.rollout if about is not None else None) or record.rollout.plan
+        if plan.strategy != "all-at-once":
+            refuse_unable()
+        wanted = Wanted(plan=plan, before=head.endpoints[endpoint], after=record.rollout.after, moves=record.moves)
         served = begin(change, endpoint, wanted, head.generation + 1)
         write_moved(change, head, endpoint, served, steady=False)
     return read(store, number)
@@ -187,8 +201,16 @@ def read_events(store: Store, number: int) -> list[RolloutEvent]:
         return rollout_rows.read_events(connection, number)
 
 
-def _facts(store: Store, head: Head, record: RolloutRecord, evidence: Evidence) -> Facts:
+def _facts(store: Store, head: Head, record: RolloutRecord, look: Look) -> Facts:
     serving, problems = _serving(store, record)
+    evidence = Evidence()
+    try:
+        if record.rollout.state.counted is not None:
+            evidence = look(record.rollout)
+    except PenstockError:
+        # What cannot be served goes back, also where nobody can say what was seen of it.
+        if serving != "refused":
+            raise
     served = head.endpoints.get(record.rollout.endpoint)
     olds, new = compared(record.rollout)
     names = {arm.name for arm in served.arms} if served is not None else set()

@@ -127,6 +127,11 @@ class Stream:
             self._write(failed, _without_fields)
         return True
 
+    def rename(self, arm: Arm) -> None:
+        """Record under another arm's name from now on."""
+        self.flush()
+        self._arm = arm
+
     def close(self) -> None:
         """The version is freed: give what is left of its records."""
         self.flush()

@@ -5,6 +5,7 @@ The old version keeps its place, loaded and warm, until the end: going back is a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -14,8 +15,19 @@ from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint, Shadow
 from penstock.rollout.plan import SHADOWING
 from penstock.rollout.state import Rollout
 
-CANDIDATE = "candidate"
-BASELINE = "baseline"
+_CANDIDATE = "candidate"
+_BASELINE = "baseline"
+
+
+def candidate_of(rollout: Rollout) -> str:
+    """What the new version's arm, or shadow, is called meanwhile: no name that is taken."""
+    return _free(_CANDIDATE, rollout)
+
+
+def _free(name: str, rollout: Rollout) -> str:
+    taken = {arm.name for arm in rollout.before.arms} | {shadow.name for shadow in rollout.before.shadows}
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(one for one in itertools.chain([name], numbered) if one not in taken)
 
 
 def endpoint_of(rollout: Rollout, current: Endpoint) -> Endpoint:
@@ -23,11 +35,12 @@ def endpoint_of(rollout: Rollout, current: Endpoint) -> Endpoint:
     state, plan = rollout.state, rollout.plan
     if state.phase in ("finishing", "ended"):
         return rollout.after if state.end == "promoted" else rollout.before
+    # With the settings of before: what is loaded stays as it is, so that going back loads nothing.
     during = msgspec.structs.replace(
-        rollout.after, seed=rollout.seed, arms=rollout.before.arms, rules=(), shadows=rollout.before.shadows
+        rollout.before, seed=rollout.seed, unit=rollout.after.unit, rules=(), recording=rollout.after.recording
     )
     if plan.strategy in SHADOWING:
-        shadow = _shadow(rollout.after.arms[0], round((plan.share or 100) * 100))
+        shadow = _shadow(rollout, round((plan.share or 100) * 100))
         return _with_rules(msgspec.structs.replace(during, shadows=(*during.shadows, shadow)), rollout)
     arms = _arms(rollout)
     ranges = allocate({arm.name: ranges_of(current, arm.name) for arm in current.arms}, _weights(arms))
@@ -39,8 +52,8 @@ def compared(rollout: Rollout) -> tuple[tuple[str, ...], str]:
     """The names of the arms that are compared: the old version's, and the new one's."""
     plan = rollout.plan
     if plan.fresh_baseline:
-        return (BASELINE,), CANDIDATE
-    return tuple(arm.name for arm in rollout.before.arms), CANDIDATE
+        return (_free(_BASELINE, rollout),), candidate_of(rollout)
+    return tuple(arm.name for arm in rollout.before.arms), candidate_of(rollout)
 
 
 def share_of(rollout: Rollout, weight: int) -> float:
@@ -63,8 +76,9 @@ def _arms(rollout: Rollout) -> tuple[Arm, ...]:
         )
     ]
     copy = max(before, key=lambda arm: arm.weight)
-    baseline = [replace(copy, name=BASELINE, weight=fresh, buckets=())] if rollout.plan.fresh_baseline else []
-    return (*olds, *baseline, replace(rollout.after.arms[0], name=CANDIDATE, weight=weight, buckets=()))
+    again = replace(copy, name=_free(_BASELINE, rollout), weight=fresh, buckets=())
+    baseline = [again] if rollout.plan.fresh_baseline else []
+    return (*olds, *baseline, replace(rollout.after.arms[0], name=candidate_of(rollout), weight=weight, buckets=()))
 
 
 def _baseline(weight: int) -> int:
@@ -73,9 +87,9 @@ def _baseline(weight: int) -> int:
 
 
 def _scaled(weights: Sequence[int], total: int) -> list[int]:
-    """Weights in the same proportions that sum to `total`; the first takes what rounding leaves."""
+    """Weights in the same proportions that sum to `total`; the largest takes what rounding leaves."""
     scaled = [weight * total // TOTAL_WEIGHT for weight in weights]
-    scaled[0] += total - sum(scaled)
+    scaled[scaled.index(max(scaled))] += total - sum(scaled)
     return scaled
 
 
@@ -83,14 +97,17 @@ def _weights(arms: Sequence[Arm]) -> dict[str, int]:
     return {arm.name: arm.weight for arm in arms}
 
 
-def _shadow(arm: Arm, sample: int) -> Shadow:
-    return Shadow(name=CANDIDATE, version=arm.version, bundle=arm.bundle, uri=arm.uri, sample=sample)
+def _shadow(rollout: Rollout, sample: int) -> Shadow:
+    arm = rollout.after.arms[0]
+    return Shadow(name=candidate_of(rollout), version=arm.version, bundle=arm.bundle, uri=arm.uri, sample=sample)
 
 
 def _with_rules(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
-    """Those of the target's rules whose arm is there now."""
+    """The target's rules, and those of before that it does not have, as far as their arm is there now."""
     names = {arm.name for arm in endpoint.arms}
-    rules = tuple(rule for rule in rollout.after.rules if rule.arm in names)
+    own = {rule.name for rule in rollout.after.rules}
+    both = (*rollout.after.rules, *(rule for rule in rollout.before.rules if rule.name not in own))
+    rules = tuple(rule for rule in both if rule.arm in names)
     return msgspec.structs.replace(endpoint, rules=rules)
 
 

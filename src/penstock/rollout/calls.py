@@ -9,7 +9,7 @@ from __future__ import annotations
 from penstock.core.buckets import TOTAL_BUCKETS
 from penstock.predlog.table_engine import literal
 from penstock.predlog.table_views import Views
-from penstock.rollout.arms import CANDIDATE, compared
+from penstock.rollout.arms import candidate_of, compared
 from penstock.rollout.plan import SHADOWING
 from penstock.rollout.state import Rollout, Stratum
 
@@ -39,20 +39,22 @@ def _before_and_after(rollout: Rollout) -> str:
     """All traffic changed at one moment: as much of the time before it as it is baked at the most is compared with."""
     olds, new = compared(rollout)
     (stratum,) = rollout.state.strata
-    flipped = rollout.state.since
+    flipped = stratum.since
     before = f"time >= {_moment(flipped - rollout.plan.bake_s)} AND time < {_moment(flipped)}"
     named = ", ".join(map(literal, olds))
+    # An arm's name outlives its versions.
+    versions = ", ".join(literal(arm.version) for arm in rollout.before.arms)
     return f"""
         SELECT *, arm = {literal(new)} AS new, 0 AS stratum FROM joined
         WHERE reason IN ('weight', 'unit', 'only-arm') AND CASE
             WHEN arm = {literal(new)} THEN {_within(stratum)}
-            WHEN arm IN ({named}) THEN {before} END"""  # noqa: S608 - literals are quoted
+            WHEN arm IN ({named}) AND version IN ({versions}) THEN {before} END"""  # noqa: S608 - literals are quoted
 
 
 def _copied(rollout: Rollout) -> str:
     """Calls of which the shadow got a copy: what it answered, and what the caller was answered."""
     names = ", ".join(literal(arm.name) for arm in rollout.before.arms)
-    copies = f"SELECT * FROM joined WHERE reason = 'shadow' AND arm = {literal(CANDIDATE)}"  # noqa: S608
+    copies = f"SELECT * FROM joined WHERE reason = 'shadow' AND arm = {literal(candidate_of(rollout))}"  # noqa: S608
     answered = f"SELECT * FROM joined WHERE reason <> 'shadow' AND arm IN ({names})"  # noqa: S608
     return f"""
         WITH copies AS ({copies}), answered AS ({answered}), both_sides AS (

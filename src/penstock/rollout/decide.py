@@ -43,6 +43,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LEAST_SHIFT = 100
+_SHIFT_PART = 0.05
 Command = Literal["pause", "resume", "promote", "abort"]
 
 
@@ -66,17 +67,18 @@ def decide(rollout: Rollout, facts: Facts) -> Decision:
         return _finish(state, "aborted", facts.now, judged.mismatch)
     if judged is not None and judged.verdict == "worse":
         return _worse(rollout, facts, judged)
+    if facts.serving == "ready" and state.counted is None and state.phase != "loading":
+        # Also while it is held: what is not counted could not be seen to be worse.
+        return _count(rollout, facts)
     if state.hold:
         return Decision(state=state)
     if facts.serving == "converging":
         return _late(rollout, facts, "not every node serves it yet")
     if state.phase == "loading":
         return _loaded(rollout, facts)
-    if state.counted is None:
-        return _count(rollout, facts)
     if rollout.plan.strategy == "champion-challenger":
         return _period(rollout, facts)
-    if facts.weight is not None and facts.now - state.counted >= rollout.plan.step_s:
+    if facts.weight is not None and _may_shift(rollout, facts):
         return _shift(rollout, facts, facts.weight)
     return _forward(rollout, facts)
 
@@ -192,6 +194,15 @@ def _period(rollout: Rollout, facts: Facts) -> Decision:
     verdict = judged.verdict if judged.enough else "inconclusive"
     after = _replace(state, since=now, step=state.step + 1, counted=now, strata=(Stratum(since=now, share=0.5),))
     return Decision(state=after, because=f"period {state.step + 1}: {verdict}: {judged.summary}")
+
+
+def _may_shift(rollout: Rollout, facts: Facts) -> bool:
+    """Each share lasts a while, the longer the longer it goes on: every shift is one more stratum for good."""
+    state = rollout.state
+    if state.counted is None or (facts.frozen and (facts.weight or 0) > state.weight):
+        return False
+    least_s = max(rollout.plan.step_s, _SHIFT_PART * (facts.now - state.strata[0].since))
+    return facts.now - state.counted >= least_s
 
 
 def _shift(rollout: Rollout, facts: Facts, weight: int) -> Decision:

@@ -117,7 +117,7 @@ def _read(views: Views, value: str, which: str, metric: Metric, *, units: bool) 
     key = "unit" if units else "request_id"
     covariate = f"avg({quoted('outcome.' + metric.covariate)})" if metric.covariate else "NULL"
     first = metric.form in ("distance", "agreement")
-    of_unit = f"arg_min({value}, (time, request_id))" if first else f"avg({value})"
+    of_unit = f"arg_min({value}, (time, request_id, row))" if first else f"avg({value})"
     if per_call:
         asked = f"""SELECT new, {value}, 1.0 / count(*) OVER (PARTITION BY new, unit), unit FROM calls WHERE {where}
                     ORDER BY time, request_id"""  # noqa: S608 - names are quoted

@@ -51,8 +51,11 @@ def judge(
         return Judgement(verdict="inconclusive", enough=False, mismatch=mismatch, summary=mismatch)
     level = alpha * (1 - RATIO_PART) / max(1, len(metrics))
     judged = {name: judge_metric(metric, seen.get(name, ()), level) for name, metric in metrics.items()}
-    enough = bool(judged) and all(min(_counts(metrics[name], one)) >= least_samples for name, one in judged.items())
-    verdict = _overall(metrics, judged) if enough else "inconclusive"
+    known = {name: one for name, one in judged.items() if min(_counts(metrics[name], one)) >= least_samples}
+    enough = bool(judged) and len(known) == len(judged)
+    # What is proven of one metric does not wait for another: a version that fails every call has no latencies.
+    worse = any(one.verdict == "worse" for one in known.values())
+    verdict: Verdict = "worse" if worse else _overall(metrics, judged) if enough else "inconclusive"
     return Judgement(verdict=verdict, enough=enough, metrics=judged, summary=_summary(judged, verdict))
 
 

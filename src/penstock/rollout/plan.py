@@ -140,7 +140,7 @@ def check_plan(plan: RolloutPlan, path: str) -> None:
     weights = plan.weights
     if any(later <= earlier for earlier, later in itertools.pairwise(weights)) or 10_000 in weights:
         raise _invalid(f"{path}.steps", "the steps must rise, and stay below 100", "the last step, 100, is implied")
-    if any(weight < 1 for weight in weights):
+    if any(weight < 1 for weight in weights) or (plan.share is not None and round(plan.share * 100) < 1):
         raise _invalid(f"{path}.steps", "a share is finer than 0.01 percent")
     guarded = any(metric.guards for metric in plan.judged.values())
     if not guarded and plan.require == "not-worse" and plan.strategy != "ab":

@@ -68,10 +68,10 @@ def _disagreement(views: Views) -> Disagreement | None:
     if not rows:
         return None
     largest = f"abs({gap}) DESC, " if is_number else ""
-    flips = views.engine.execute(
-        f"SELECT request_id, row, {theirs}::VARCHAR, {mine}::VARCHAR {compared} AND ({differs}) = 1"
-        f" ORDER BY {largest}time, request_id, row LIMIT {MOST_FLIPS}"
-    ).fetchall()
+    asked = f"""
+        SELECT request_id, row, {theirs}::VARCHAR, {mine}::VARCHAR {compared} AND ({differs}) = 1
+        ORDER BY {largest}time, request_id, row LIMIT {MOST_FLIPS}"""
+    flips = views.engine.execute(asked).fetchall()
     return Disagreement(
         rows=rows,
         rate=rate,

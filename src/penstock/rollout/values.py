@@ -11,7 +11,7 @@ _NO_FAULTS = (413, 415, 429, 499, 503, 504)
 _SATURATED = (429, 503, 504)
 _FIRST_ROW = "CASE WHEN row = 0 THEN {} END"
 _NUMBERS = frozenset({"FLOAT", "DOUBLE", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT",
-                      "UINTEGER", "UBIGINT", "BOOLEAN"})  # fmt: skip
+                      "UINTEGER", "UBIGINT", "HUGEINT", "UHUGEINT", "BOOLEAN"})  # fmt: skip
 SAME_WITHIN = 0.01
 """Two numbers agree that differ by less than this part of the larger one; lists where their largest element is."""
 
@@ -61,10 +61,9 @@ def _output(columns: dict[str, str], metric: Metric) -> str | None:
 
 def _number(output: str, kind: str) -> str:
     """A number whose distribution shifts when the output's does: the last of several (a class's probability)."""
-    if kind.endswith("[]"):
-        return f"{quoted(output)}[-1]::DOUBLE"
+    one = f"{quoted(output)}[-1]" if kind.endswith("[]") else quoted(output)
     # Labels have no order of their own; any fixed one shows a shift, and this one is the same on every look.
-    return f"{quoted(output)}::DOUBLE" if kind in _NUMBERS else f"(hash({quoted(output)}) % 1000003)::DOUBLE"
+    return f"{one}::DOUBLE" if kind.removesuffix("[]") in _NUMBERS else f"(hash({one}) % 1000003)::DOUBLE"
 
 
 def _differs(output: str, kind: str) -> str:
@@ -77,13 +76,18 @@ def _differs(output: str, kind: str) -> str:
         differs = f"abs({mine} - {theirs}) > {SAME_WITHIN} * greatest(abs({mine}), abs({theirs}))"
     else:
         differs = f"{mine} IS DISTINCT FROM {theirs}"
-    return f"CASE WHEN new AND status < 400 AND other.status < 400 THEN ({differs})::DOUBLE END"
+    # An output that one of them does not have is no other answer.
+    both = f"new AND status < 400 AND other.status < 400 AND {mine} IS NOT NULL AND {theirs} IS NOT NULL"
+    return f"CASE WHEN {both} THEN ({differs})::DOUBLE END"
 
 
-def _equal(output: str, outcome: str, columns: dict[str, str]) -> str:
+def _equal(output: str, outcome: str, columns: dict[str, str]) -> str | None:
     one, two = quoted(output), quoted(outcome)
-    if columns[output] in _NUMBERS and columns[outcome] in _NUMBERS:
-        equal = f"{one}::DOUBLE = {two}::DOUBLE"
+    if columns[output].endswith("[]"):
+        return None
+    if columns[output] in _NUMBERS or columns[outcome] in _NUMBERS:
+        # "1" is 1, whoever wrote it; a word is no number, and so is not equal to one.
+        equal = f"coalesce(TRY_CAST({one} AS DOUBLE) = TRY_CAST({two} AS DOUBLE), false)"
     else:
         equal = f"{one}::VARCHAR = {two}::VARCHAR"
-    return f"CASE WHEN {two} IS NOT NULL THEN ({equal})::DOUBLE END"
+    return f"CASE WHEN {two} IS NOT NULL AND {one} IS NOT NULL THEN ({equal})::DOUBLE END"

@@ -18,11 +18,11 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     endpoint: ServedEndpoint
     version: str | None
     as_rows: bool
-    prefixes: dict[str, str]
+    prefixes: Mapping[ServedArm | None, str]
 
     def prefix(self, arm: ServedArm | None) -> str:
         """The fixed part of the access log's line."""
-        return self.prefixes[arm.arm.name if arm is not None else ""]
+        return self.prefixes[arm]
 
 
 class ModelAddress(msgspec.Struct, frozen=True):
@@ -68,10 +68,11 @@ class Addresses:
 
     def __init__(self, endpoints: Mapping[str, ServedEndpoint], log: Log) -> None:
         self.endpoints = endpoints
-        self._prefixes = {
+        self._prefixes: dict[str, dict[ServedArm | None, str]] = {
             name: {
-                "": log.access_prefix(name, "", ""),
-                **{arm.arm.name: log.access_prefix(name, arm.arm.name, arm.arm.version) for arm in endpoint.arms},
+                None: log.access_prefix(name, "", ""),
+                # By the arm itself: its name may change while a call is with it.
+                **{arm: log.access_prefix(name, arm.arm.name, arm.arm.version) for arm in endpoint.arms},
             }
             for name, endpoint in endpoints.items()
         }

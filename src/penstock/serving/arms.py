@@ -63,6 +63,16 @@ class ServedArm:
         # By reason; made when one is first given, because the names of rules may be new in the next routes.
         self._heads: dict[str, bytes] = {}
 
+    def rename(self, arm: Arm) -> None:
+        """Go on under the name that the routes have now, with nothing loaded again."""
+        self._board.retire(self.labels)
+        self.arm = arm
+        self.labels = Labels(self.endpoint, arm.name, arm.version, self.labels.shadow)
+        self.series = self._board.series(self.labels)
+        self._heads = {}
+        if self.records is not None:
+            self.records.rename(arm)
+
     def head(self, reason: str, bucket: int) -> bytes:
         """The reply headers that tell which version answered, and why that one; `bucket` is -1 if none decided."""
         head = self._heads.get(reason)

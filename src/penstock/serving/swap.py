@@ -73,20 +73,27 @@ class Swapper:
             self._node.log.event("load-failed", endpoint=name, reason=str(error)[:300])
 
     async def _endpoint(self, name: str, route: Endpoint, old: ServedEndpoint | None) -> ServedEndpoint:
-        """The endpoint with every arm loaded; arms that only changed their weight are taken over as they are."""
+        """The endpoint with every arm loaded; one that only changed its weight or name is taken over as it is."""
         if old is not None and old.route == route:
             return old
         arms: list[ServedArm] = []
         kept = {_identity(old.route, arm.arm): arm for arm in old.arms} if old is not None else {}
+        wanted = {_identity(route, arm) for arm in route.arms}
+        # What a rollout called otherwise while it went on; a copy that is asked for beside the other is loaded.
+        spare = {identity[1:]: arm for identity, arm in kept.items() if identity not in wanted}
         try:
             for arm in route.arms:
-                found = kept.get(_identity(route, arm))
+                identity = _identity(route, arm)
+                found = kept.get(identity) or spare.pop(identity[1:], None)
                 arms.append(found if found is not None else await self._load(name, route, arm))
         except BaseException:
             for arm_loaded in arms:
                 if arm_loaded not in kept.values():
                     await arm_loaded.retire(0)
             raise
+        for served, arm in zip(arms, route.arms, strict=True):
+            if served.arm.name != arm.name:
+                served.rename(arm)
         return ServedEndpoint(name, route, tuple(arms))
 
     def _retire(self, old: Mapping[str, ServedEndpoint], new: Mapping[str, ServedEndpoint]) -> None:
@@ -117,5 +124,8 @@ class Swapper:
 
 
 def _identity(route: Endpoint, arm: Arm) -> tuple[object, ...]:
-    """What makes two arms the same loaded thing: all but the weight. A batch size or a cache is built into it."""
+    """What makes two arms the same loaded thing, the name first: all but the weight.
+
+    A batch size or a cache is built into it.
+    """
     return (arm.name, arm.version, arm.bundle, arm.uri, route.isolation, route.limits.max_batch_rows, route.cache)
