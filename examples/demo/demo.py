@@ -1,4 +1,4 @@
-"""Penstock in two minutes: two versions of a real model, from training to a swap under load.
+"""Penstock in a few minutes: versions of a real model, from training to a rollout that goes back by itself.
 
 Run it with `make demo`. Everything happens in a temporary folder and on loopback; the commands it prints are the ones
 you would type.
