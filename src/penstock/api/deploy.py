@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from penstock.api.described import door
 from penstock.api.doors import doors_of
 from penstock.api.models import Cursor, Limit, Reader, matched
 from penstock.api.once import once
+from penstock.api.waiting import waited
 from penstock.control.reading import read_spec
 from penstock.control.records import Convergence, Generation, Operation, Plan, Status
 from penstock.control.spec import Spec
@@ -24,7 +24,6 @@ router = APIRouter()
 Operator = Annotated[Identity, Depends(may("apply", somewhere=True))]
 Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 IfMatch = Annotated[str | None, Header(description='The generation the plan was made against, as in `"12"`.')]
-_LOOK_S = 0.1
 
 
 @router.post("/v1/plan", **door(Plan, body=Spec))
@@ -75,14 +74,11 @@ async def read_operation(
 ) -> Response:
     """One operation; with `after` and `wait_s` as soon as there is more to tell."""
     doors = doors_of(request)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + wait_s
-    while True:
-        operation = await asyncio.to_thread(doors.control.operation, number)
-        news = len(operation.progress) > after or operation.ended or operation.state == "waiting-approval"
-        if news or loop.time() >= end or doors.stopping.is_set():
-            return answer(operation)
-        await asyncio.sleep(_LOOK_S)
+
+    def is_news(operation: Operation) -> bool:
+        return len(operation.progress) > after or operation.ended or operation.state == "waiting-approval"
+
+    return answer(await waited(doors, lambda: doors.control.operation(number), is_news, wait_s))
 
 
 @router.get("/v1/generations", **door(Page[Generation]))
@@ -101,13 +97,11 @@ async def convergence(
 ) -> Response:
     """Which nodes serve a generation, which do not yet, and what they could not load."""
     doors = doors_of(request)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + wait_s
-    while True:
-        found = await asyncio.to_thread(doors.control.converged, generation)
-        if found.done or found.refused or loop.time() >= end or doors.stopping.is_set():
-            return answer(found)
-        await asyncio.sleep(_LOOK_S)
+
+    def ask() -> Convergence:
+        return doors.control.converged(generation)
+
+    return answer(await waited(doors, ask, lambda found: found.done or bool(found.refused), wait_s))
 
 
 @router.get("/v1/spec", **door(Spec | None))

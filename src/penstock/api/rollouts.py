@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from penstock.api.described import door
 from penstock.api.doors import doors_of
 from penstock.api.models import Cursor, Limit, Reader
 from penstock.api.once import once
+from penstock.api.waiting import waited
 from penstock.control.deploy import Start
 from penstock.control.records import Operation, Release, RolloutEvent, RolloutRecord
 from penstock.rollout.decide import Command
@@ -22,7 +22,6 @@ from penstock.rollout.judgement import RolloutReport
 router = APIRouter()
 Name = Annotated[str, Path(max_length=200)]
 Reason = Annotated[str, Query(max_length=4000)]
-_LOOK_S = 0.1
 
 
 @router.get("/v1/rollouts", **door(Page[RolloutRecord]))
@@ -49,13 +48,11 @@ async def read_rollout(
 ) -> Response:
     """One rollout; with `after` and `wait_s` as soon as there is more to tell."""
     doors = doors_of(request)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + wait_s
-    while True:
-        found = await asyncio.to_thread(doors.control.rollouts.read, number)
-        if found.revision > after or found.ended or loop.time() >= end or doors.stopping.is_set():
-            return answer(found)
-        await asyncio.sleep(_LOOK_S)
+
+    def ask() -> RolloutRecord:
+        return doors.control.rollouts.read(number)
+
+    return answer(await waited(doors, ask, lambda found: found.revision > after or found.ended, wait_s))
 
 
 @router.get("/v1/rollouts/{number}/events", **door(list[RolloutEvent]))

@@ -77,9 +77,8 @@ def _wanted(connection: Connection, served: Endpoint, endpoint: str, to: int | N
 
 def _previous(connection: Connection, endpoint: str, served: Endpoint) -> Release | None:
     """The newest release with other versions, or other settings, than are served."""
-    now = next(iter(_releases(connection, endpoint)), None)
-    others = (one for one in _releases(connection, endpoint) if one.content is not None and one != now)
-    return next((one for one in others if one.content is not None and _differs(one.content, served)), None)
+    earlier = _releases(connection, endpoint)[1:]
+    return next((one for one in earlier if one.content is not None and _differs(one.content, served)), None)
 
 
 def _differs(one: Endpoint, served: Endpoint) -> bool:
