@@ -8,7 +8,7 @@ import pytest
 from penstock.core.choice import Chooser
 from penstock.core.digest import canonical_json
 from penstock.core.errors import InvalidInput, NotFound
-from penstock.core.routes import Endpoint, arm_of_version, read_routes
+from penstock.core.routes import Endpoint, arm_of_version, read_routes, version_of_label
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -129,3 +129,22 @@ def test_a_version_is_found_by_number_or_whole():
         with pytest.raises(NotFound) as refused:
             arm_of_version(endpoint, unknown)
         assert refused.value.code == "unknown-version"
+
+
+def test_a_label_names_a_version_and_so_does_an_arm():
+    arms = [arm(weight=10_000), arm(name="next", version="churn/8", weight=0)]
+    endpoint = read_routes(
+        json.dumps(routes(arms, labels={"stable": "churn/7", "next": "churn/7"})).encode()
+    ).endpoints["churn"]
+    assert [version_of_label(endpoint, label) for label in ("stable", "main", "next")] == ["churn/7"] * 3
+    with pytest.raises(NotFound, match="main, next, stable") as refusal_of_label:
+        version_of_label(endpoint, "canary")
+    assert refusal_of_label.value.code == "unknown-label"
+    assert "no arm's" in str(refusal(routes(arms, labels={"stable": "churn/9"})))
+    assert "label" in str(refusal(routes(arms, labels={"a b": "churn/7"})))
+
+
+def test_one_endpoint_at_most_is_the_default():
+    both = {name: {"arms": [arm()], "default": True} for name in ("a", "b")}
+    assert "default" in str(refusal({"format": 1, "generation": 3, "endpoints": both}))
+    assert read_routes(json.dumps(routes(default=True)).encode()).endpoints["churn"].default

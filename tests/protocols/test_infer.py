@@ -12,7 +12,7 @@ from tests.serving.bundles import some
 from penstock.core.errors import InvalidInput, PenstockError
 from penstock.core.signature import Field, Signature
 from penstock.core.tensors import DTYPES, to_bytes
-from penstock.protocols.oip.infer import InferCodec
+from penstock.protocols.oip.infer import LENGTH_HEADER, InferCodec
 
 TWO = Signature(
     inputs=(Field(name="a", datatype="FP32", shape=(-1,)), Field(name="b", datatype="INT64", shape=(-1, 2))),
@@ -32,11 +32,18 @@ def identity(datatype, shape=(-1, 2)):
     return InferCodec("same", "1", Signature(inputs=(field,), outputs=(output,), layout="tensors", batched=batched))
 
 
+def length_of(length):
+    return {} if length is None else {LENGTH_HEADER: str(length).encode()}
+
+
+RAW_MODE = length_of(0)
+
+
 def decode(document, binary=b"", codec=CODEC, length=None):
     head = document if isinstance(document, bytes) else json.dumps(document).encode()
     if length is None and binary:
         length = len(head)
-    return codec.decode(head + binary, length)
+    return codec.decode(head + binary, length_of(length))
 
 
 def code_of(document, binary=b"", codec=CODEC, length=None):
@@ -45,8 +52,15 @@ def code_of(document, binary=b"", codec=CODEC, length=None):
     return refusal.value.code
 
 
+def binary_length(lines):
+    said = dict(line.split(b": ") for line in lines.splitlines())
+    assert said[b"content-type"] == (b"application/octet-stream" if LENGTH_HEADER in said else b"application/json")
+    return int(said.get(LENGTH_HEADER, 0))
+
+
 def answered(call, codec=CODEC, outputs=None):
-    body, length = codec.encode(call, outputs or OUTPUTS)
+    body, lines = codec.encode(call, outputs or OUTPUTS)
+    length = binary_length(lines)
     head = json.loads(body[: length or None])
     return head, body[length:] if length else b""
 
@@ -255,15 +269,15 @@ def test_text_that_is_not_utf8():
 @pytest.mark.parametrize("datatype", ["FP32", "INT8", "BOOL"])
 def test_a_raw_body_is_one_row(datatype):
     values = some(datatype, (1, 2))
-    call = identity(datatype).decode(to_bytes(values), 0)
+    call = identity(datatype).decode(to_bytes(values), RAW_MODE)
     assert call.inputs["x"].tolist() == values.tolist()
     assert call.binary is True
 
 
 def test_a_raw_body_tells_the_one_dimension_that_varies():
-    call = identity("FP32", (-1, -1)).decode(RAW, 0)
+    call = identity("FP32", (-1, -1)).decode(RAW, RAW_MODE)
     assert call.inputs["x"].shape == (1, 2)
-    assert identity("FP32", (2, 3)).decode(bytes(24), 0).inputs["x"].shape == (2, 3)
+    assert identity("FP32", (2, 3)).decode(bytes(24), RAW_MODE).inputs["x"].shape == (2, 3)
 
 
 def test_raw_bodies_that_do_not_fit():
@@ -277,7 +291,7 @@ def test_raw_bodies_that_do_not_fit():
         (identity("FP32", (-1, -1)), b"", "empty-batch"),
     ):
         with pytest.raises(InvalidInput) as refusal:
-            codec.decode(body, 0)
+            codec.decode(body, RAW_MODE)
         assert refusal.value.code == code
 
 
@@ -348,7 +362,7 @@ def test_many_shapes_do_not_fill_the_memory():
 @given(st.binary(max_size=200), st.none() | st.integers(0, 250))
 def test_no_bytes_make_decoding_fail_in_another_way(body, length):
     with contextlib.suppress(InvalidInput):
-        CODEC.decode(body, length)
+        CODEC.decode(body, length_of(length))
 
 
 WHOLE = json.dumps({"id": "i", "parameters": {"depth": 1}, "inputs": [A, B], "outputs": [{"name": "p"}]}).encode()

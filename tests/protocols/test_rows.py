@@ -123,8 +123,8 @@ def test_the_answer():
         "probabilities": np.array([[0.25, np.nan]]),
         "extra": np.array([1]),
     }
-    body, binary = CODEC.encode(call, outputs)
-    assert binary == 0
+    body, lines = CODEC.encode(call, outputs)
+    assert lines == b"content-type: application/json\r\n"
     assert json.loads(body) == {
         "id": "i", "endpoint": "churn", "version": "7", "predictions": ["yes"],
         "probabilities": [[0.25, None]], "classes": ["no", "yes"], "outputs": {"extra": [1]},

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from penstock.core.routes import Unit
 from penstock.core.tensors import to_bytes
+from penstock.protocols.oip.form import INFER
+from penstock.protocols.rows import ROWS
 from penstock.protocols.unit import MOST_UNIT_BYTES, unit_reader
 
 LENGTH = b"inference-header-content-length"
@@ -50,10 +52,10 @@ def binary(array, datatype, before=b"\0" * 16):
 def test_a_field_is_one_unit_in_every_form(value, datatype, dtype, unit):
     read = unit_reader(Unit(field="who"))
     array = np.array([value, value], dtype)
-    assert read({}, rows(value, "other"), True) == unit
-    assert read({}, tensors([value, value], datatype), False) == unit
-    assert read({}, tensors([[value], [value]], datatype, (2, 1)), False) == unit
-    assert read(*binary(array, datatype), False) == unit
+    assert read({}, rows(value, "other"), ROWS) == unit
+    assert read({}, tensors([value, value], datatype), INFER) == unit
+    assert read({}, tensors([[value], [value]], datatype, (2, 1)), INFER) == unit
+    assert read(*binary(array, datatype), INFER) == unit
 
 
 @pytest.mark.parametrize(
@@ -67,35 +69,35 @@ def test_a_field_is_one_unit_in_every_form(value, datatype, dtype, unit):
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_nobody(body):
-    assert unit_reader(Unit(field="who"))({}, body, True) == ""
-    assert unit_reader(Unit(field="who"))({}, body, False) == ""
+    assert unit_reader(Unit(field="who"))({}, body, ROWS) == ""
+    assert unit_reader(Unit(field="who"))({}, body, INFER) == ""
 
 
 @pytest.mark.parametrize("length", [b"x", b"-5", b"999999999", b"0", b""])
 def test_a_wrong_length_of_the_head_is_nobody(length):
     _, body = binary(np.array(["ann"], object), "BYTES")
-    assert unit_reader(Unit(field="who"))({LENGTH: length}, body, False) == ""
+    assert unit_reader(Unit(field="who"))({LENGTH: length}, body, INFER) == ""
 
 
 def test_binary_that_ends_too_early_is_nobody_or_what_is_there():
     headers, body = binary(np.array(["ann"], object), "BYTES")
     read = unit_reader(Unit(field="who"))
-    assert read(headers, body[:-3], False) == ""
+    assert read(headers, body[:-3], INFER) == ""
     headers, body = binary(np.array([5], np.int64), "INT64")
-    assert read(headers, body[:-1], False) == ""
+    assert read(headers, body[:-1], INFER) == ""
 
 
-@given(st.binary(max_size=200), st.booleans(), st.sampled_from([None, b"10", b"-1", b"\xb2"]))
-def test_no_body_raises(body, as_rows, length):
+@given(st.binary(max_size=200), st.sampled_from([ROWS, INFER]), st.sampled_from([None, b"10", b"-1", b"\xb2"]))
+def test_no_body_raises(body, form, length):
     headers = {} if length is None else {LENGTH: length}
-    assert isinstance(unit_reader(Unit(field="who"))(headers, body, as_rows), str)
+    assert isinstance(unit_reader(Unit(field="who"))(headers, body, form), str)
 
 
 def test_headers_and_cookies():
     header, cookie = unit_reader(Unit(header="X-User")), unit_reader(Unit(cookie="user"))
-    assert header({b"x-user": "jürg".encode()}, b"", False) == "jürg"
-    assert header({}, b"", False) == header({b"x-user": b"\xff"}, b"", False) == ""
-    assert cookie({b"cookie": b"a=1;user=ann=2; user=bob"}, b"", False) == "ann=2"
-    assert cookie({b"cookie": b"xuser=ann; User=bob; user"}, b"", False) == ""
-    assert cookie({b"cookie": b"user=" + b"x" * 60_000 + b"; " + b";" * 60_000}, b"", False) == ""
-    assert cookie({b"cookie": b"=;" * 60_000 + b"user=ann"}, b"", False) == "ann"
+    assert header({b"x-user": "jürg".encode()}, b"", INFER) == "jürg"
+    assert header({}, b"", INFER) == header({b"x-user": b"\xff"}, b"", INFER) == ""
+    assert cookie({b"cookie": b"a=1;user=ann=2; user=bob"}, b"", INFER) == "ann=2"
+    assert cookie({b"cookie": b"xuser=ann; User=bob; user"}, b"", INFER) == ""
+    assert cookie({b"cookie": b"user=" + b"x" * 60_000 + b"; " + b";" * 60_000}, b"", INFER) == ""
+    assert cookie({b"cookie": b"=;" * 60_000 + b"user=ann"}, b"", INFER) == "ann"

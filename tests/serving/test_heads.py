@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.protocols.problems import JSON
 from penstock.serving.http.connection import Connection
 from penstock.serving.http.door import Door, HttpLimits
 from penstock.serving.http.heads import Head, Heads
-from penstock.serving.http.message import JSON, Reply
+from penstock.serving.http.message import Reply
 
 
 def post(body, *, path=b"/a", extra=b""):

@@ -136,6 +136,7 @@ def _endpoint(name: str, about: EndpointSpec, known: Mapping[str, KnownModel]) -
         isolation=about.isolation,
         cache=about.cache,
         recording=about.recording,
+        default=about.default,
     )
 
 

@@ -47,7 +47,7 @@ class ShadowSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A stable address: either `model` or `arms`. The other fields are those of the route document.
 
-    `gates` are these instead of the spec's. `rollout` says how another version takes over; without it, at once.
+    The `default` one answers addresses that name no model. `gates` are these instead of the spec's. `rollout` says how another version takes over; without it, at once.
     """
 
     model: str = ""
@@ -60,6 +60,7 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     isolation: Literal["auto", "inline", "process"] = "auto"
     cache: Cache | None = None
     recording: Recording = Recording()
+    default: bool = False
     gates: GatePlan | None = None
     rollout: RolloutPlan | None = None
 

@@ -13,7 +13,7 @@ class Call(msgspec.Struct, gc=False):
     """A request after decoding: canonical tensors in the dtypes of the signature.
 
     `rows` is the length of the first axis (1 for a model without one); `outputs` names those asked for (None: all);
-    `binary` tells the protocol which of them leave as raw bytes.
+    `binary` tells the protocol which of them leave as raw bytes; `style` is what else reading must tell writing.
     """
 
     inputs: Tensors
@@ -22,3 +22,4 @@ class Call(msgspec.Struct, gc=False):
     parameters: dict[str, Any] | None = None
     outputs: tuple[str, ...] | None = None
     binary: frozenset[str] | bool = False
+    style: Any = None

@@ -112,7 +112,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A stable address and the arms that share its traffic.
 
-    `seed` decides, together with the unit, who gets which arm; by default it is the endpoint's name.
+    `seed` decides, together with the unit, who gets which arm; by default it is the endpoint's name. `labels` are names
+    for versions of arms, beside the arms' own; the `default` endpoint answers addresses that name no model.
     """
 
     arms: tuple[Arm, ...]
@@ -124,6 +125,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     isolation: Literal["auto", "inline", "process"] = "auto"
     cache: Cache | None = None
     recording: Recording = Recording()
+    labels: dict[str, str] = {}
+    default: bool = False
 
 
 class KeyEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -191,6 +194,8 @@ def read_routes(data: bytes) -> RouteDocument:
     refuse_duplicate_keys(data, "invalid-routes", "route document: ")
     for name, endpoint in document.endpoints.items():
         _check_endpoint(name, endpoint)
+    if sum(endpoint.default for endpoint in document.endpoints.values()) > 1:
+        raise InvalidInput("invalid-routes", "more than one endpoint is the default")
     for key_id, entry in (document.access.keys if document.access is not None else {}).items():
         _check_key(key_id, entry)
     return document
@@ -222,6 +227,10 @@ def _check_endpoint(name: str, endpoint: Endpoint) -> None:
     limits = endpoint.limits
     if min(limits.deadline_ms, limits.max_wait_ms, limits.max_body_bytes, limits.max_batch_rows) <= 0:
         raise InvalidInput("invalid-routes", f"endpoint {name!r}: every limit must be greater than 0")
+    for label, version in endpoint.labels.items():
+        check_name(label, f"endpoint {name!r}: label")
+        if version not in {arm.version for arm in endpoint.arms}:
+            raise InvalidInput("invalid-routes", f"endpoint {name!r}: label {label!r} names {version[:80]!r}, no arm's")
     if not 0 <= endpoint.recording.sample <= 1:
         raise InvalidInput("invalid-routes", f"endpoint {name!r}: recording.sample is not between 0 and 1")
     # A batch of that size is run when the version is loaded: a slip of the finger must not take all memory.
@@ -308,3 +317,13 @@ def arm_of_version(endpoint: Endpoint, version: str) -> int:
             return index
     held = ", ".join(arm.version for arm in endpoint.arms)
     raise NotFound("unknown-version", f"no arm holds version {version[:80]!r}", hint=f"this endpoint holds {held}")
+
+
+def version_of_label(endpoint: Endpoint, label: str) -> str:
+    """The version that `label` names: one of the endpoint's labels, or an arm's name; raises NotFound."""
+    named = {arm.name: arm.version for arm in endpoint.arms} | endpoint.labels
+    if label in named:
+        return named[label]
+    raise NotFound(
+        "unknown-label", f"there is no label {label[:80]!r}", hint=f"this endpoint has {', '.join(sorted(named))}"
+    )

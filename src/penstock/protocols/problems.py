@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from penstock.core.errors import Overloaded, PenstockError, Unauthenticated, UnsupportedMedia
+
+JSON = b"content-type: application/json\r\n"
+_encode = msgspec.json.Encoder().encode
 
 STATUS = {
     "invalid": 400,
@@ -35,7 +40,7 @@ def headers_of(error: PenstockError) -> dict[str, str]:
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": "Bearer"}
     # RFC 9110, 15.5.16: with a 415 it says which encodings of a request would have been taken.
-    return {"accept-encoding": "identity"} if isinstance(error, UnsupportedMedia) else {}
+    return {"accept-encoding": "gzip, deflate, identity"} if isinstance(error, UnsupportedMedia) else {}
 
 
 def body_of(error: PenstockError) -> dict[str, str]:
@@ -43,3 +48,13 @@ def body_of(error: PenstockError) -> dict[str, str]:
     if not error.hint:
         return {"error": error.message, "code": error.code}
     return {"error": f"{error.message}; {error.hint}", "code": error.code, "hint": error.hint}
+
+
+def reply_of(error: PenstockError) -> tuple[int, bytes, bytes]:
+    """Status, header lines and body of a failure, in the form of the Open Inference Protocol and of TF Serving."""
+    return status_of(error), JSON + lines_of(error), _encode(body_of(error))
+
+
+def lines_of(error: PenstockError) -> bytes:
+    """The extra response headers of a failure, as lines."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items()).encode()

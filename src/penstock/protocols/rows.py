@@ -17,7 +17,10 @@ from penstock.core.errors import InvalidInput
 from penstock.core.signature import Field, Scalar, Signature
 from penstock.core.tensors import DTYPES, Array, Tensors
 from penstock.protocols.duplicates import refuse_duplicates
+from penstock.protocols.form import NO_HEADERS, FirstReader, Form, Headers
 from penstock.protocols.oip.json_data import text_values
+from penstock.protocols.problems import JSON, reply_of
+from penstock.protocols.unit import first_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -48,7 +51,7 @@ class RowsCodec:
         nested = any(len(field.shape) > 1 for field in signature.inputs)
         self._fill = _fill_nested if nested else _fill_flat
 
-    def decode(self, body: bytes, header_length: int | None = None) -> Call:
+    def decode(self, body: bytes, headers: Headers = NO_HEADERS) -> Call:
         """The call in a request body; raises InvalidInput that names the row and column at fault."""
         if not self._signature.batched:
             raise InvalidInput("no-rows", "this model does not take rows", hint="use /v2/models/{name}/infer")
@@ -67,8 +70,8 @@ class RowsCodec:
         bound, count = self._bind(tensors)
         return Call(bound, count, id=document.id)
 
-    def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
-        """The response body; 0, because nothing binary follows."""
+    def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
+        """The response body and its content type."""
         answer = _Answer(call.id or "", self._name, self._version)
         others: dict[str, Any] = {}
         for name, array in outputs.items():
@@ -84,7 +87,7 @@ class RowsCodec:
                 others[name] = values
         if others:
             answer.outputs = others
-        return _encode(answer), 0
+        return _encode(answer), JSON
 
 
 def _document(signature: Signature) -> Any:
@@ -142,3 +145,24 @@ def _fill_nested(field: Field, values: list[Any]) -> Array:
         raise InvalidInput(
             "wrong-shape", f"column {field.name!r} takes per row values of shape {list(field.shape[1:])}"
         ) from None
+
+
+def _first_reader(name: str) -> FirstReader:
+    row: Any = msgspec.defstruct("Row", [("unit", msgspec.Raw, msgspec.Raw())], rename={"unit": name}, gc=False)
+    rows: Any = list[row]
+    decode = msgspec.json.Decoder(msgspec.defstruct("Rows", [("rows", rows)])).decode
+
+    def read(body: bytes, headers: Headers) -> Any:
+        document: Any = decode(body)
+        return first_of(document.rows[0].unit) if document.rows else None
+
+    return read
+
+
+ROWS = Form(
+    "rows",
+    lambda view: RowsCodec(view.endpoint, view.version, view.signature, text_only=view.text_only),
+    reply_of,
+    _first_reader,
+    names_calls=True,
+)

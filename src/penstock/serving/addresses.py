@@ -1,4 +1,4 @@
-"""From a URL to what answers it. One dictionary for the addresses that matter, a parser for all the others."""
+"""From a URL to what answers it. One dictionary for those that were asked before, a parser for all the others."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from urllib.parse import unquote
 
 import msgspec
 
-from penstock.core.errors import NotFound
+from penstock.core.errors import InvalidInput, NotFound
+from penstock.core.routes import version_of_label
+from penstock.protocols.address import ModelAddress
+from penstock.protocols.form import Form
 from penstock.serving.arms import ServedArm, ServedEndpoint
+from penstock.serving.contracts import FORMS, PARSERS
 from penstock.serving.log import Log
+
+# Addresses that are kept as they were asked for: pinned versions and queries make them many.
+_MOST_EXACT = 4096
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """An address that leads to a model: its endpoint, the version the URL pins, the form of the body."""
+    """An address that leads to a model: its endpoint, the version the URL pins, the contract it is called by."""
 
     endpoint: ServedEndpoint
     version: str | None
-    as_rows: bool
+    form: Form
     prefixes: Mapping[ServedArm | None, str]
 
     def prefix(self, arm: ServedArm | None) -> str:
@@ -25,20 +32,12 @@ class Target(msgspec.Struct, frozen=True, gc=False):
         return self.prefixes[arm]
 
 
-class ModelAddress(msgspec.Struct, frozen=True):
-    """A parsed model URL: `verb` is `infer`, `rows`, `ready` or `metadata`."""
-
-    name: str
-    version: str | None
-    verb: str
-
-
 def parse(url: bytes) -> ModelAddress | str:
     """A model's address, or the plain path of anything else; the query is ignored.
 
     Example:
-        >>> parse(b"/v2/models/churn/versions/7/infer")
-        ModelAddress(name='churn', version='7', verb='infer')
+        >>> parse(b"/v2/models/churn/versions/7/infer").version
+        '7'
         >>> parse(b"/metrics?x=1")
         '/metrics'
     """
@@ -49,18 +48,9 @@ def parse(url: bytes) -> ModelAddress | str:
     parts = [unquote(part) for part in path.split("/")[1:]]
     if parts and not parts[-1]:
         parts.pop()
-    match parts:
-        case ["predict", name]:
-            return ModelAddress(name, None, "rows")
-        case ["v2", "models", name]:
-            return ModelAddress(name, None, "metadata")
-        case ["v2", "models", name, "infer" | "ready" as verb]:
-            return ModelAddress(name, None, verb)
-        case ["v2", "models", name, "versions", version]:
-            return ModelAddress(name, version, "metadata")
-        case ["v2", "models", name, "versions", version, "infer" | "ready" as verb]:
-            return ModelAddress(name, version, verb)
-    return "/" + "/".join(parts)
+    contract = PARSERS.get(parts[0]) if parts else None
+    address = contract(parts) if contract is not None else None
+    return address if address is not None else "/" + "/".join(parts)
 
 
 class Addresses:
@@ -76,10 +66,23 @@ class Addresses:
             }
             for name, endpoint in endpoints.items()
         }
+        # By the URL's bytes; filled as they are asked for.
         self.exact: dict[bytes, Target] = {}
-        for name in endpoints:
-            self.exact[f"/v2/models/{name}/infer".encode()] = self.target(ModelAddress(name, None, "infer"))
-            self.exact[f"/predict/{name}".encode()] = self.target(ModelAddress(name, None, "rows"))
+
+    def name(self, address: ModelAddress) -> str:
+        """The endpoint that is meant, whether it is served or not; raises InvalidInput where nothing says which."""
+        if address.name is not None:
+            return address.name
+        names = list(self.endpoints)
+        marked = names if len(names) == 1 else [name for name in names if self.endpoints[name].route.default]
+        if not marked:
+            known = ", ".join(sorted(names)[:20]) or "none yet"
+            raise InvalidInput(
+                "no-default-endpoint",
+                f"the address names no model, and none of {len(names)} is the default",
+                hint=f"served here: {known}; mark one with `default: true`, or name it in the address",
+            )
+        return marked[0]
 
     def endpoint(self, name: str) -> ServedEndpoint:
         """The endpoint of that name; raises NotFound."""
@@ -91,7 +94,16 @@ class Addresses:
                 "unknown-endpoint", f"there is no endpoint {name[:80]!r}", hint=f"served here: {known}"
             ) from None
 
-    def target(self, address: ModelAddress) -> Target:
-        """What answers calls to `address`; raises NotFound."""
-        endpoint = self.endpoint(address.name)
-        return Target(endpoint, address.version, address.verb == "rows", self._prefixes[endpoint.name])
+    def target(self, address: ModelAddress, url: bytes = b"") -> Target:
+        """What answers calls to `address`; raises NotFound, InvalidInput. A `url` is known from then on."""
+        endpoint = self.endpoint(self.name(address))
+        version = pinned_version(endpoint, address)
+        target = Target(endpoint, version, FORMS[address.verb], self._prefixes[endpoint.name])
+        if url and len(self.exact) < _MOST_EXACT:
+            self.exact[url] = target
+        return target
+
+
+def pinned_version(endpoint: ServedEndpoint, address: ModelAddress) -> str | None:
+    """The version that an address pins, by itself or by a label; raises NotFound for a label that is not set."""
+    return address.version if address.label is None else version_of_label(endpoint.route, address.label)

@@ -15,19 +15,17 @@ from penstock.core.errors import Forbidden, Overloaded, Unavailable
 from penstock.core.routes import Arm, Endpoint
 from penstock.core.tensors import Tensors
 from penstock.predlog.stream import Stream
-from penstock.protocols.oip.infer import InferCodec
-from penstock.protocols.rows import RowsCodec
+from penstock.protocols.form import Codec, Form, ModelView
 from penstock.protocols.unit import unit_reader
 from penstock.runtime.batcher import Batcher, Pending
 from penstock.serving.access import Caller
 from penstock.serving.board import CACHE_HITS, CACHE_MISSES, Board, Labels
 from penstock.serving.cache import AnswerCache, cache_key
-from penstock.serving.http.message import JSON, Request
+from penstock.serving.http.message import Request
 
 if TYPE_CHECKING:
     from penstock.serving.shadow import ServedShadow
 
-Codec = InferCodec | RowsCodec
 Chosen = tuple["ServedArm", str, int, int]
 _OVERRIDE = b"penstock-arm"
 
@@ -43,8 +41,6 @@ class ServedArm:
         records: Stream | None = None, *, shadow: bool = False,
     ) -> None:  # fmt: skip
         manifest = bundle.manifest
-        text_only = manifest.served.runtime != "python"
-        version = arm.version.rpartition("/")[2]
         self.arm = arm
         self.endpoint = endpoint
         self.bundle = bundle
@@ -56,8 +52,10 @@ class ServedArm:
         self.series = board.series(self.labels)
         self.in_flight = 0
         self.elsewhere_rows = 0
-        self.infer = InferCodec(endpoint, version, self.signature, text_only=text_only)
-        self.rows = RowsCodec(endpoint, version, self.signature, text_only=text_only)
+        # By the name of the form; made when a contract is first spoken, for most are never.
+        self.codecs: dict[str, Codec] = {}
+        text_only = manifest.served.runtime != "python"
+        self._view = ModelView(endpoint, arm.version.rpartition("/")[2], self.signature, text_only)
         self._board = board
         self._idle: asyncio.Event | None = None
         # By reason; made when one is first given, because the names of rules may be new in the next routes.
@@ -79,8 +77,15 @@ class ServedArm:
         if head is None:
             arm = self.arm
             said = f"penstock-version: {arm.version}\r\npenstock-arm: {arm.name}\r\npenstock-reason: {reason}\r\n"
-            self._heads[reason] = head = JSON + said.encode()
+            self._heads[reason] = head = said.encode()
         return head if bucket < 0 else head + b"penstock-bucket: %d\r\n" % bucket
+
+    def codec(self, form: Form) -> Codec:
+        """What reads and writes calls in that form."""
+        codec = self.codecs.get(form.name)
+        if codec is None:
+            codec = self.codecs[form.name] = form.codec(self._view)
+        return codec
 
     def outputs(self, call: Call, deadline: float) -> Awaitable[Tensors]:
         """Cache, batch, runtime: await it for the outputs of one call."""
@@ -138,7 +143,7 @@ class ServedEndpoint:
         self._only: Chosen | None = (arms[0], "only-arm", 0, -1) if plain else None
 
     def choose(
-        self, request: Request, version: str | None, as_rows: bool, caller: Caller | None, draw: Callable[[], float]
+        self, request: Request, version: str | None, form: Form, caller: Caller | None, draw: Callable[[], float]
     ) -> Chosen:
         """The arm for a call, the reason, the unit's digest, and its bucket where that decided, else -1; see `Chooser`.
 
@@ -150,7 +155,7 @@ class ServedEndpoint:
             return self._only
         if wanted is not None and caller is not None and not caller.overrides:
             raise Forbidden("override-forbidden", "the key may not choose the arm", hint="leave penstock-arm out")
-        unit = "" if self._read_unit is None else self._read_unit(headers, request.body, as_rows)
+        unit = "" if self._read_unit is None else self._read_unit(headers, request.body, form)
         asked = Asked(version, wanted, headers, unit, "" if caller is None else caller.subject)
         choice = self._chooser.choose(asked, draw)
         return self.arms[choice.index], choice.reason, choice.digest, choice.bucket

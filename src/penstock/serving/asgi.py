@@ -18,11 +18,10 @@ import numpy as np
 
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import InvalidInput, PenstockError, TooLarge
-from penstock.runtime.batcher import Pending
 from penstock.serving.access import HEADERS
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.log import Log
-from penstock.serving.pages import failure
+from penstock.serving.pages.visit import failure
 from penstock.serving.service import Service
 from penstock.serving.settings import NodeSettings
 
@@ -92,7 +91,7 @@ class Application:
         return await asyncio.shield(task)
 
 
-async def _drive(coroutine: Coroutine[Pending, None, Reply]) -> Reply:
+async def _drive(coroutine: Coroutine[Any, None, Reply]) -> Reply:
     """Run a request's coroutine: what it awaits is no future of asyncio's."""
     loop = asyncio.get_running_loop()
     while True:
@@ -102,7 +101,7 @@ async def _drive(coroutine: Coroutine[Pending, None, Reply]) -> Reply:
             reply: Reply = end.value
             return reply
         woken = loop.create_future()
-        pending.add_done_callback(lambda _, woken=woken: woken.set_result(None))  # type: ignore[misc]
+        pending.add_done_callback(lambda _, woken=woken: woken.set_result(None))
         await woken
 
 

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -17,12 +18,12 @@ from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError
 from penstock.core.routes import Access, Arm, Endpoint, RouteDocument
 from penstock.predlog.recorder import Recorder
-from penstock.runtime.batcher import Pending
+from penstock.protocols.address import ModelAddress
 from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
 from penstock.security.failures import Failures
 from penstock.serving.access import access_table
-from penstock.serving.addresses import ModelAddress, parse
+from penstock.serving.addresses import parse
 from penstock.serving.again import Again
 from penstock.serving.applied import Applied, write_applied
 from penstock.serving.arms import ServedArm
@@ -79,7 +80,7 @@ class Service:
         )
         self._tasks: list[asyncio.Task[NoReturn]] = []
 
-    def answer(self, request: Request) -> Reply | Coroutine[Pending, None, Reply]:
+    def answer(self, request: Request) -> Reply | Coroutine[Any, None, Reply]:
         """See `flow.answer`."""
         return answer(request, self.state)
 
@@ -91,7 +92,11 @@ class Service:
             return target.endpoint.route.limits.max_body_bytes
         # A query, a pinned version or an escaped letter must not lead around the limit of the endpoint.
         address = parse(url)
-        found = addresses.endpoints.get(address.name) if isinstance(address, ModelAddress) else None
+        found = None
+        if isinstance(address, ModelAddress):
+            # Without a default: whatever comes is refused when it is here.
+            with contextlib.suppress(PenstockError):
+                found = addresses.endpoints.get(addresses.name(address))
         return found.route.limits.max_body_bytes if found is not None else self.settings.http.max_body_bytes
 
     def check_head(self, url: bytes, headers: dict[bytes, bytes], peer: str) -> None:

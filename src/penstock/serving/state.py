@@ -9,15 +9,13 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from penstock.core.clock import Clock
-from penstock.core.errors import NotFound, PenstockError
+from penstock.protocols.address import ModelAddress
 from penstock.serving.access import AccessTable
-from penstock.serving.addresses import Addresses, ModelAddress, Target, parse
+from penstock.serving.addresses import Addresses, parse
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
-from penstock.serving.http.message import Reply, Request
+from penstock.serving.http.message import Request
 from penstock.serving.log import Log
-from penstock.serving.pages import MODELS, failure, model_page, plain_page, wrong_method
 
-_READING = (b"GET", b"HEAD")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -43,46 +41,21 @@ class NodeState:
         self._id_prefix = os.urandom(6).hex()
         self._id_count = 0
 
-    def find(self, request: Request) -> Target | Reply:
-        """What answers a request to no exact address: a model, or a page that is ready to send."""
-        try:
-            return self._find(request)
-        except PenstockError as error:
-            return failure(error)
-
     def check_head(self, url: bytes, headers: Mapping[bytes, bytes], peer: str) -> None:
-        """Raise as `find` and a call would, before the body is read: nobody without a key makes the node hold one.
+        """Raise as `find.find` and a call would, before the body is read: nobody without a key makes the node hold one.
 
         Pages are open, but they take no body: who sends one all the same needs a key, too.
         """
         access = self.access
         if access is not None:
             address = parse(url)
+            access.identify(headers, peer)
             if isinstance(address, ModelAddress):
-                access.look(headers, address.name, peer)
-            else:
-                access.identify(headers, peer)
+                access.look(headers, self.addresses.name(address), peer)
 
-    def _find(self, request: Request) -> Target | Reply:
-        address = parse(request.url)
-        access, caller = self.access, None
-        if isinstance(address, ModelAddress):
-            if access is not None:
-                access.look(request.headers, address.name, request.peer)
-            calls = address.verb in ("infer", "rows")
-            if calls and request.method == b"POST":
-                return self.addresses.target(address)
-            if calls or request.method not in _READING:
-                return wrong_method("POST" if calls else "GET, HEAD")
-            return model_page(address, self.addresses, self.problems)
-        if access is not None and address == MODELS:
-            caller = access.identify(request.headers, request.peer)
-        page = plain_page(address, self.addresses, self.boards, self.problems, caller)
-        if page is None:
-            raise NotFound(
-                "unknown-address", f"there is nothing at {address[:120]!r}", hint="GET /v2/models lists what is served"
-            )
-        return page if request.method in _READING else wrong_method("GET, HEAD")
+    def ready(self) -> bool:
+        """Whether every process of the node has its routes, and something is served or nothing should be."""
+        return self.boards.all_ready() and not (self.problems and not self.addresses.endpoints)
 
     def request_id(self, request: Request) -> str:
         """The caller's `x-request-id` if it is safe to log and send back, else a new one, unique on this node."""

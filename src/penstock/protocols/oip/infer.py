@@ -13,8 +13,10 @@ from penstock.core.errors import InvalidInput
 from penstock.core.signature import Signature
 from penstock.core.tensors import DTYPES, Array, Tensors, from_bytes, to_bytes
 from penstock.protocols.duplicates import refuse_duplicates
+from penstock.protocols.form import NO_HEADERS, Headers
 from penstock.protocols.oip.json_data import check_shape, json_values, tensor_of_json, text_values
 from penstock.protocols.oip.usual import usual_inputs
+from penstock.protocols.problems import JSON
 
 Parameter = bool | int | float | str
 
@@ -39,6 +41,8 @@ class _Request(msgspec.Struct, gc=False):
     outputs: list[_RequestedOutput] | None = None
 
 
+LENGTH_HEADER = b"inference-header-content-length"
+_BINARY = b"content-type: application/octet-stream\r\ninference-header-content-length: %d\r\n"
 _MOST_FORMS = 1024
 _decode = msgspec.json.Decoder(_Request).decode
 _encode = msgspec.json.Encoder().encode
@@ -58,14 +62,16 @@ class InferCodec:
         self._forms: dict[tuple[object, ...], bytes] = {}
         self._bind = Binder(signature, text_only=text_only)
 
-    def decode(self, body: bytes, header_length: int | None = None) -> Call:
+    def decode(self, body: bytes, headers: Headers = NO_HEADERS) -> Call:
         """The call in a request body; raises InvalidInput.
 
-        `header_length` is the value of `Inference-Header-Content-Length`: the JSON takes so many bytes and raw tensors
-        follow; 0 means that the whole body is the only input.
+        The header `Inference-Header-Content-Length` tells how many bytes the JSON takes before raw tensors follow; 0
+        means that the whole body is the only input.
         """
-        if header_length is None:
+        length = headers.get(LENGTH_HEADER)
+        if length is None:
             return self._call(_read(body), b"", body)
+        header_length = _json_length(length)
         if header_length == 0:
             return self._raw(body)
         if header_length > len(body):
@@ -164,8 +170,8 @@ class InferCodec:
         bound, rows = self._bind({field.name: from_bytes(body, field.datatype, shape)})
         return Call(bound, rows, binary=True)
 
-    def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
-        """The response body, and the length of its JSON part when raw tensors follow (else 0)."""
+    def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
+        """The response body, and the header lines that tell whether raw tensors follow its JSON."""
         if call.binary:
             return self._encode_raw(call, outputs)
         if call.outputs:
@@ -176,7 +182,7 @@ class InferCodec:
             values = [_encode(self._values(name, array)) for name, array in outputs.items()]
         else:
             values = [_encode(json_values(array)) for array in outputs.values()]
-        return form % (b"" if call.id is None else b',"id":%b' % _encode(call.id), *values), 0
+        return form % (b"" if call.id is None else b',"id":%b' % _encode(call.id), *values), JSON
 
     def _form(self, key: tuple[object, ...], outputs: Tensors) -> bytes:
         """A response but for its id and values. It is the same for most answers, so it is kept; shapes are bounded."""
@@ -188,7 +194,7 @@ class InferCodec:
         self._forms[key] = form
         return form
 
-    def _encode_raw(self, call: Call, outputs: Tensors) -> tuple[bytes, int]:
+    def _encode_raw(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
         """A response with some of its outputs, or all, as raw bytes behind the JSON."""
         parts: list[bytes] = []
         blocks: list[bytes] = []
@@ -202,7 +208,7 @@ class InferCodec:
                 parts.append(b'%b"data":%b}' % (opening, _encode(self._values(name, array))))
         given = b"" if call.id is None else b',"id":%b' % _encode(call.id)
         head = b'%b%b,"outputs":[%b]}' % (self._head, given, b",".join(parts))
-        return b"".join((head, *blocks)), len(head) if blocks else 0
+        return b"".join((head, *blocks)), _BINARY % len(head) if blocks else JSON
 
     def _values(self, name: str, array: Array) -> list[Any]:
         return text_values(name, array) if name in self._text else json_values(array)
@@ -210,6 +216,12 @@ class InferCodec:
     def _opening(self, name: str, array: Array) -> bytes:
         """The text before an output's values."""
         return _encode({"name": name, "datatype": self._datatypes[name], "shape": array.shape})[:-1] + b","
+
+
+def _json_length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > 12:
+        raise InvalidInput("wrong-header-length", "Inference-Header-Content-Length is not a whole number of bytes")
+    return int(value)
 
 
 def _read(body: bytes) -> _Request:

@@ -10,17 +10,13 @@ import asyncio
 from collections import deque
 from typing import cast
 
-import msgspec
-
 from penstock.core.errors import InvalidInput, PenstockError, Unavailable
-from penstock.protocols.problems import body_of, headers_of, status_of
+from penstock.protocols.problems import reply_of
 from penstock.serving.http.door import Door
 from penstock.serving.http.exchange import Exchange
 from penstock.serving.http.heads import Head
 from penstock.serving.http.incoming import Incoming
-from penstock.serving.http.message import JSON, Reply, Request, render
-
-_encode = msgspec.json.Encoder().encode
+from penstock.serving.http.message import Reply, Request, render
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS = {"head-too-large": 431, "request-timeout": 408}
@@ -200,9 +196,8 @@ class Connection(asyncio.Protocol):
     def _refuse(self) -> None:
         error = self._refused
         assert error is not None  # noqa: S101 - the caller has just looked
-        status = _STATUS.get(error.code) or status_of(error)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items()).encode()
-        self._transport.write(render(Reply(status, JSON + lines, _encode(body_of(error))), close=True))
+        status, head, body = reply_of(error)
+        self._transport.write(render(Reply(_STATUS.get(error.code) or status, head, body), close=True))
         self._linger()
 
     def _linger(self) -> None:

@@ -13,7 +13,6 @@ PHRASES = {
 }
 # fmt: on
 STATUS_LINES = {status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in PHRASES.items()}
-JSON = b"content-type: application/json\r\n"
 
 
 class Request(msgspec.Struct, gc=False):

@@ -1,0 +1,19 @@
+"""The contracts that a node speaks: the addresses of each, the form of their calls.
+
+A new contract is a line in each table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from penstock.protocols.address import Parse
+from penstock.protocols.form import Form
+from penstock.protocols.oip.form import INFER
+from penstock.protocols.oip.urls import parse, parse_rows
+from penstock.protocols.rows import ROWS
+
+# By the first part of a path.
+PARSERS: Mapping[str, Parse] = {"v2": parse, "predict": parse_rows}
+# By the verb of an address. What is not here is a page: see `pages`.
+FORMS: Mapping[str, Form] = {form.name: form for form in (INFER, ROWS)}

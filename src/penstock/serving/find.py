@@ -1,0 +1,55 @@
+"""What answers a request whose address was not asked before: a model, or a page."""
+
+from __future__ import annotations
+
+from penstock.core.errors import NotFound, PenstockError
+from penstock.protocols.address import ModelAddress
+from penstock.serving.addresses import Target, parse
+from penstock.serving.contracts import FORMS
+from penstock.serving.http.message import Reply, Request
+from penstock.serving.pages.table import MODEL_PAGES, PAGES
+from penstock.serving.pages.visit import Page, PageReply, Visit, failure, wrong_method
+from penstock.serving.state import NodeState
+
+_NOWHERE = ModelAddress(None, None, "")
+
+
+def find(request: Request, node: NodeState) -> Target | PageReply:
+    """The model that is called, or a page's reply. Nothing raises here."""
+    address = parse(request.url)
+    try:
+        if isinstance(address, str):
+            return _page(address, request, node)
+        return _of_model(address, request, node)
+    except PenstockError as error:
+        if isinstance(address, ModelAddress) and address.verb in FORMS:
+            return Reply(*FORMS[address.verb].failure(error))
+        return failure(error)
+
+
+def _page(path: str, request: Request, node: NodeState) -> PageReply:
+    page = PAGES.get(path)
+    keyed = page is not None and page.keyed
+    caller = node.access.identify(request.headers, request.peer) if keyed and node.access is not None else None
+    if page is None:
+        raise NotFound(
+            "unknown-address", f"there is nothing at {path[:120]!r}", hint="GET /v2/models lists what is served"
+        )
+    return _visit(page, Visit(request, node, _NOWHERE, caller))
+
+
+def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Target | PageReply:
+    access, caller = node.access, None
+    if access is not None:
+        # By a key for nothing here nobody learns which endpoint is the default, or that there is none.
+        access.identify(request.headers, request.peer)
+        caller = access.look(request.headers, node.addresses.name(address), request.peer)
+    if address.verb in FORMS:
+        if request.method != b"POST":
+            return wrong_method((b"POST",))
+        return node.addresses.target(address, request.url)
+    return _visit(MODEL_PAGES[address.verb], Visit(request, node, address, caller))
+
+
+def _visit(page: Page, visit: Visit) -> PageReply:
+    return page.answer(visit) if visit.request.method in page.methods else wrong_method(page.methods)

@@ -1,0 +1,23 @@
+"""Which page is where: by path, and by the verb of a model's address.
+
+A new contract's pages are a line in each table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from penstock.serving.http.message import Reply
+from penstock.serving.pages import oip
+from penstock.serving.pages.visit import Page, Visit
+
+
+def _metrics(visit: Visit) -> Reply:
+    # On the first scrape only: the client library is no part of a cold start.
+    from penstock.serving import metrics
+
+    return Reply(200, metrics.CONTENT_TYPE, metrics.page(visit.node.boards))
+
+
+PAGES: Mapping[str, Page] = {"/metrics": Page(_metrics), **oip.PAGES}
+MODEL_PAGES: Mapping[str, Page] = {**oip.MODEL_PAGES}
