@@ -23,6 +23,9 @@ class Wire:
     def __init__(self):
         self.sent, self.closed = b"", False
 
+    def is_closing(self):
+        return self.closed
+
     def write(self, data):
         self.sent += data
 
@@ -51,7 +54,9 @@ class Side:
     def __init__(self, **limits):
         self.seen = []
         self.asked = []
-        self.door = Door(self.answer, HttpLimits(**limits), lambda: 0.0, lambda url: 1000, self.check_head)
+        self.door = Door(
+            self.answer, HttpLimits(**limits), lambda: 0.0, lambda url: 1000, self.check_head, lambda work: work()
+        )
         self.door.smallest_body_limit = 1000
 
     def check_head(self, url, headers, peer):

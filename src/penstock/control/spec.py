@@ -47,7 +47,8 @@ class ShadowSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """A stable address: either `model` or `arms`. The other fields are those of the route document.
 
-    The `default` one answers addresses that name no model. `gates` are these instead of the spec's. `rollout` says how another version takes over; without it, at once.
+    The `default` one answers addresses that name no model. `gates` are these instead of the spec's. `rollout` says how
+    another version takes over; without it, at once.
     """
 
     model: str = ""

@@ -86,6 +86,8 @@ class Connection(asyncio.Protocol):
         self._eof = True
         if self._closing:
             return False
+        # The transport ends after this where nothing is owed: what is only to be sent is written now.
+        self._door.flush()
         if self._incoming.receiving:
             self._fail(InvalidInput("truncated-request", "the request ends before it is complete"))
             return self._transport.can_write_eof()
@@ -138,7 +140,7 @@ class Connection(asyncio.Protocol):
         if len(owed) == 1 and not exchange.close and not self._stopped and not self._closing:
             # Nothing before it and nothing special about it, as nearly always.
             owed.clear()
-            self._transport.write(render(reply, False))
+            self._door.send(self._transport, render(reply, False))
             self._since = self._door.clock()
             return
         exchange.data = render(reply, exchange.close)
@@ -151,6 +153,8 @@ class Connection(asyncio.Protocol):
     def _send_ready(self) -> None:
         if self._closing:
             return
+        # An earlier reply may still be there.
+        self._door.flush()
         owed = self._owed
         out: list[bytes] = []
         while owed and owed[0].data is not None:
@@ -197,6 +201,7 @@ class Connection(asyncio.Protocol):
         error = self._refused
         assert error is not None  # noqa: S101 - the caller has just looked
         status, head, body = reply_of(error)
+        self._door.flush()
         self._transport.write(render(Reply(_STATUS.get(error.code) or status, head, body), close=True))
         self._linger()
 
@@ -208,6 +213,7 @@ class Connection(asyncio.Protocol):
         if self._eof or not self._transport.can_write_eof():
             self._close()
             return
+        self._door.flush()
         self._closing = True
         self._since = self._door.clock()
         self._transport.write_eof()
@@ -216,6 +222,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _close(self) -> None:
+        self._door.flush()
         self._closing = True
         self._transport.close()
 

@@ -42,7 +42,10 @@ class Guest(Protocol):
 
 
 class Door:
-    """See the module. `body_limit` tells the largest body of a URL, `smallest_body_limit` one that fits all URLs."""
+    """See the module. `body_limit` tells the largest body of a URL, `smallest_body_limit` one that fits all URLs.
+
+    `soon` is how work is put off to the end of this turn of the event loop.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Door:
         clock: Clock,
         body_limit: Callable[[bytes], int],
         check_head: CheckHead = lambda url, headers, peer: None,
+        soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.answer = answer
         self.limits = limits
@@ -60,8 +64,28 @@ class Door:
         self.smallest_body_limit = 0
         self.heads = Heads()
         self.connections: set[Guest] = set()
+        self._soon = asyncio.get_running_loop().call_soon if soon is None else soon
+        self._outgoing: list[tuple[asyncio.Transport, bytes]] = []
         self.draining = False
         self.emptied = asyncio.Event()
+
+    def send(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write soon, one after the other with what else is ready by then.
+
+        Replies of one batch that leave one by one, with work between, each wake a client that had gone to sleep, and
+        waking costs the sender more than writing.
+        """
+        self._outgoing.append((transport, data))
+        if len(self._outgoing) == 1:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what waits to be sent."""
+        outgoing, self._outgoing = self._outgoing, []
+        for transport, data in outgoing:
+            # A client may have gone meanwhile; the transport would complain of it on stderr.
+            if not transport.is_closing():
+                transport.write(data)
 
     def sweep(self) -> None:
         """Close what is too slow or idle; called every second or so. One timer for all costs nothing per request."""
