@@ -113,6 +113,9 @@ class Serving(Listening, frozen=True):
         bool, typer.Option("--allow-pickle", help="Let model processes open pickles that have a waiver.")
     ] = False
     no_log: Annotated[bool, typer.Option("--no-log", help="Keep no prediction log.")] = False
+    model_control: Annotated[
+        bool, typer.Option("--model-control", help="Let callers load and unload models (/v2/repository).")
+    ] = False
 
 
 class Control(OptionGroup, frozen=True):

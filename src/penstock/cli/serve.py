@@ -169,6 +169,7 @@ def _run(
         recording=None if serving.no_log else RecordingLimits(),
         tls=serving.tls(),
         require_key=require_key,
+        model_control=serving.model_control,
         following=following,
     )
     sys.exit(run_node(node_settings, document))

@@ -38,11 +38,19 @@ def read_applied(state: Path, processes: int) -> Applied | None:
 
     None until all of them have told something.
     """
-    found: list[Applied] = []
-    for index in range(processes):
-        try:
-            found.append(msgspec.json.decode((state / f"applied-{index}.json").read_bytes(), type=Applied))
-        except (OSError, msgspec.DecodeError):
-            return None
+    found = each_applied(state, processes)
+    if found is None:
+        return None
     oldest = min(found, key=lambda applied: applied.generation)
     return msgspec.structs.replace(oldest, problems={k: v for applied in found for k, v in applied.problems.items()})
+
+
+def each_applied(state: Path, processes: int) -> list[Applied] | None:
+    """What each event loop serves; None until all of them have told something."""
+    try:
+        return [
+            msgspec.json.decode((state / f"applied-{index}.json").read_bytes(), type=Applied)
+            for index in range(processes)
+        ]
+    except (OSError, msgspec.DecodeError):
+        return None

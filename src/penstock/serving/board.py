@@ -31,7 +31,8 @@ LATENCY_SUM_US = LATENCY + len(LATENCY_BUCKETS_S) + 1
 BATCHES = LATENCY_SUM_US + 1
 BATCH_ROWS_SUM = BATCHES + len(BATCH_BUCKETS_ROWS) + 1
 ROWS = BATCH_ROWS_SUM + 1
-CACHE_HITS = ROWS + 1
+MODEL_US = ROWS + 1
+CACHE_HITS = MODEL_US + 1
 CACHE_MISSES = CACHE_HITS + 1
 # Gauges: true for this moment, so a restarted process begins with zeros.
 WAITING_ROWS = CACHE_MISSES + 1
@@ -107,11 +108,12 @@ class Board:
         cells[start + LATENCY_SUM_US] += int(seconds * 1e6)
         cells[start + ROWS] += rows
 
-    def record_batch(self, start: int, rows: int) -> None:
-        """Count one batch."""
+    def record_batch(self, start: int, rows: int, seconds: float) -> None:
+        """Count one batch, and how long the model took for it."""
         cells = self.cells
         cells[start + BATCHES + bisect_left(BATCH_BUCKETS_ROWS, rows)] += 1
         cells[start + BATCH_ROWS_SUM] += rows
+        cells[start + MODEL_US] += int(seconds * 1e6)
 
     def count_records(self, counts: RecordCounts) -> None:
         """Show what has become of prediction records; `counts` begin at 0 with the process, the board does not."""

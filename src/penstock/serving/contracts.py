@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from penstock.protocols.address import Parse
 from penstock.protocols.form import Form
 from penstock.protocols.oip.form import INFER
+from penstock.protocols.oip.generate import GENERATE, GENERATE_STREAM
 from penstock.protocols.oip.urls import parse, parse_rows
 from penstock.protocols.rows import ROWS
 
 # By the first part of a path.
 PARSERS: Mapping[str, Parse] = {"v2": parse, "predict": parse_rows}
 # By the verb of an address. What is not here is a page: see `pages`.
-FORMS: Mapping[str, Form] = {form.name: form for form in (INFER, ROWS)}
+FORMS: Mapping[str, Form] = {form.name: form for form in (INFER, GENERATE, GENERATE_STREAM, ROWS)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.core.errors import NotFound, PenstockError
+from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.protocols.address import ModelAddress
 from penstock.serving.addresses import Target, parse
 from penstock.serving.contracts import FORMS
@@ -47,6 +47,10 @@ def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Targe
     if address.verb in FORMS:
         if request.method != b"POST":
             return wrong_method((b"POST",))
+        name = node.addresses.name(address)
+        problem = node.not_loaded(name)
+        if problem is not None:
+            raise Unavailable("endpoint-not-loaded", f"{name} is not loaded: {problem}")
         return node.addresses.target(address, request.url)
     return _visit(MODEL_PAGES[address.verb], Visit(request, node, address, caller))
 

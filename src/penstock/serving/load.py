@@ -84,7 +84,7 @@ async def load_arm(
     cache = AnswerCache(route.cache, monotonic) if route.cache is not None else None
     records = recorder.stream(name, arm, manifest.signature, route.recording) if recorder is not None else None
     served = ServedArm(name, arm, bundle, batcher, cache, board, records, shadow=shadow)
-    batcher.observe = lambda calls, rows, seconds: board.record_batch(served.series, rows)
+    batcher.observe = lambda calls, rows, seconds: board.record_batch(served.series, rows, seconds)
     board.cells[served.series + LOAD_US] = int((monotonic() - began) * 1e6)
     return served
 

@@ -30,6 +30,7 @@ def run_node(settings: NodeSettings, document: bytes | None = None) -> int:
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_one(settings.state, settings.name):
         forget_applied(settings.state)
+        (settings.state / "overlay.json").unlink(missing_ok=True)
         write_running(settings)
         if settings.log_file is not None:
             # The descriptor itself, not sys.stderr: event loops and model processes inherit it.

@@ -16,7 +16,7 @@ from penstock.bundle.bundle import Bundle
 from penstock.core.clock import monotonic
 from penstock.core.digest import canonical_json
 from penstock.core.errors import PenstockError
-from penstock.core.routes import Access, Arm, Endpoint, RouteDocument
+from penstock.core.routes import FORMAT, Access, Arm, Endpoint, RouteDocument
 from penstock.predlog.recorder import Recorder
 from penstock.protocols.address import ModelAddress
 from penstock.runtime.golden import Cost
@@ -25,13 +25,15 @@ from penstock.security.failures import Failures
 from penstock.serving.access import access_table
 from penstock.serving.addresses import parse
 from penstock.serving.again import Again
-from penstock.serving.applied import Applied, write_applied
+from penstock.serving.applied import Applied, each_applied, write_applied
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, WORKER_RESTARTS, Board, Boards
 from penstock.serving.flow import answer
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.load import load_arm
 from penstock.serving.log import Log
+from penstock.serving.overlay import OverlayFile
+from penstock.serving.repository import Repository
 from penstock.serving.routes_file import RoutesFile
 from penstock.serving.settings import NodeSettings
 from penstock.serving.shadows import Shadows
@@ -56,6 +58,16 @@ class Service:
         self._take_access(None)
         self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
         self._again = Again(monotonic)
+        self._document = RouteDocument(format=FORMAT, generation=-1, endpoints={})
+        self._overlay = OverlayFile(settings.state / "overlay.json")
+        self._applying = asyncio.Lock()
+        self.state.repository = Repository(
+            self._overlay,
+            refusal="control" if settings.following is not None else "" if settings.model_control else "off",
+            routed=lambda: self._document.endpoints,
+            take=self._take_overlay,
+            applied=lambda: each_applied(settings.state, settings.processes),
+        )
         self.swapper = Swapper(self.state, self._load, settings.drain_s)
         self.on_routes: Callable[[], None] = lambda: None
         # Several event loops share the model processes: then their supervisor owns them.
@@ -176,6 +188,13 @@ class Service:
             document = self._poll() or self._again.due()
             if document is not None:
                 await self._apply(document)
+            else:
+                await self._take_overlay()
+
+    async def _take_overlay(self) -> None:
+        """Obey what callers loaded and unloaded since."""
+        if self._overlay.poll():
+            await self._apply(self._document)
 
     def _poll(self) -> RouteDocument | None:
         try:
@@ -187,13 +206,19 @@ class Service:
         return None
 
     async def _apply(self, document: RouteDocument, kept: RouteDocument | None = None) -> None:
+        async with self._applying:
+            await self._apply_alone(document, kept)
+
+    async def _apply_alone(self, document: RouteDocument, kept: RouteDocument | None) -> None:
         # First: a revoked key must not go on for as long as a new version takes to load.
         self._take_access(document.access)
-        problems = await self.swapper.apply(document, kept)
+        self._document = document
+        served = self._overlay.overlay.over(document)
+        problems = await self.swapper.apply(served, kept)
         self.shadows.follow()
         self._again.note(document, problems)
         self.on_routes()
-        self._applied = Applied(generation=document.generation, digest=document.digest(), problems=problems)
+        self._applied = Applied(generation=document.generation, digest=served.digest(), problems=problems)
         await self._note(None if problems else document)
 
     def _take_access(self, access: Access | None) -> None:

@@ -36,8 +36,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `processes` are event loops that share the port; `workers` are model processes of each version, `threads` run an
     inline model that is too slow for the event loop. With `require_key` routes without `access` let nobody call: a node
-    that others reach must not be opened by a document that forgot its keys. Without `recording` there is no prediction
-    log.
+    that others reach must not be opened by a document that forgot its keys. With `model_control` callers may load and
+    unload endpoints. Without `recording` there is no prediction log.
     """
 
     routes: Path
@@ -55,6 +55,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpLimits = HttpLimits()
     tls: TlsSettings | None = None
     require_key: bool = False
+    model_control: bool = False
     following: Following | None = None
     log_file: Path | None = None
     recording: RecordingLimits | None = RecordingLimits()

@@ -182,7 +182,7 @@ class ServedShadow:
     def _observe(self, calls: int, rows: int, seconds: float) -> None:
         # Before its calls are told: each one's latency is its share of the run.
         self._row_s = seconds / rows
-        self._board.record_batch(self.served.series, rows)
+        self._board.record_batch(self.served.series, rows, seconds)
 
     async def close(self) -> None:
         """Drop what waits, finish what runs, and free the model."""

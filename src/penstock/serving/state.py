@@ -15,6 +15,7 @@ from penstock.serving.addresses import Addresses, parse
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
 from penstock.serving.http.message import Request
 from penstock.serving.log import Log
+from penstock.serving.repository import Repository
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -38,6 +39,7 @@ class NodeState:
         self.addresses = Addresses({}, log)
         self.access: AccessTable | None = None
         self.problems: dict[str, str] = {}
+        self.repository: Repository | None = None
         self._id_prefix = os.urandom(6).hex()
         self._id_count = 0
 
@@ -56,6 +58,14 @@ class NodeState:
     def ready(self) -> bool:
         """Whether every process of the node has its routes, and something is served or nothing should be."""
         return self.boards.all_ready() and not (self.problems and not self.addresses.endpoints)
+
+    def not_loaded(self, name: str) -> str | None:
+        """Why an endpoint that should be known here is not served; None if it is served, or not known."""
+        if name in self.addresses.endpoints:
+            return None
+        if self.repository is not None and self.repository.unloaded(name):
+            return "it was unloaded"
+        return self.problems.get(name)
 
     def request_id(self, request: Request) -> str:
         """The caller's `x-request-id` if it is safe to log and send back, else a new one, unique on this node."""

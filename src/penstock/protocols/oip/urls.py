@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from penstock.protocols.address import ModelAddress
 
+_VERBS = frozenset({"infer", "ready", "stats", "generate", "generate_stream"})
+
 
 def parse(parts: list[str]) -> ModelAddress | None:
     """The address in the parts of a path that begins with `v2`.
@@ -13,14 +15,19 @@ def parse(parts: list[str]) -> ModelAddress | None:
         ModelAddress(name='churn', version='7', verb='infer', label=None)
     """
     match parts[1:]:
+        # Not a model of that name: the statistics of all of them.
+        case ["models", "stats"]:
+            return None
         case ["models", name]:
             return ModelAddress(name, None, "metadata")
-        case ["models", name, "infer" | "ready" as verb]:
+        case ["models", name, verb] if verb in _VERBS:
             return ModelAddress(name, None, verb)
         case ["models", name, "versions", version]:
             return ModelAddress(name, version, "metadata")
-        case ["models", name, "versions", version, "infer" | "ready" as verb]:
+        case ["models", name, "versions", version, verb] if verb in _VERBS:
             return ModelAddress(name, version, verb)
+        case ["repository", "models", name, "load" | "unload" as verb]:
+            return ModelAddress(name, None, verb)
     return None
 
 

@@ -49,8 +49,8 @@ def served_names(visit: Visit) -> list[str]:
 def model_ready(visit: Visit) -> Reply:
     """Whether one model answers."""
     node, name = visit.node, visit.name
-    problem = node.problems.get(name)
-    if problem is not None and name not in node.addresses.endpoints:
+    problem = node.not_loaded(name)
+    if problem is not None:
         return Reply(503, JSON, metadata.model_ready(name, False, problem))
     endpoint = node.addresses.endpoint(name)
     version = pinned_version(endpoint, visit.address)
@@ -70,8 +70,8 @@ def model_ready(visit: Visit) -> Reply:
 def model(visit: Visit) -> Reply:
     """What one model takes and gives."""
     node, name = visit.node, visit.name
-    problem = node.problems.get(name)
-    if problem is not None and name not in node.addresses.endpoints:
+    problem = node.not_loaded(name)
+    if problem is not None:
         return Reply(503, JSON, metadata.model_ready(name, False, problem))
     endpoint = node.addresses.endpoint(name)
     version = pinned_version(endpoint, visit.address)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.serving.http.message import Reply
-from penstock.serving.pages import oip
+from penstock.serving.pages import oip, repository, statistics
 from penstock.serving.pages.visit import Page, Visit
 
 
@@ -19,5 +19,10 @@ def _metrics(visit: Visit) -> Reply:
     return Reply(200, metrics.CONTENT_TYPE, metrics.page(visit.node.boards))
 
 
-PAGES: Mapping[str, Page] = {"/metrics": Page(_metrics), **oip.PAGES}
-MODEL_PAGES: Mapping[str, Page] = {**oip.MODEL_PAGES}
+PAGES: Mapping[str, Page] = {
+    "/metrics": Page(_metrics),
+    **oip.PAGES,
+    **repository.PAGES,
+    **statistics.PAGES,
+}
+MODEL_PAGES: Mapping[str, Page] = {**oip.MODEL_PAGES, **repository.MODEL_PAGES, **statistics.MODEL_PAGES}
