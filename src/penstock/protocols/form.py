@@ -54,7 +54,7 @@ class Form(msgspec.Struct, frozen=True, gc=False):
 
     `first` makes a reader of an input's first value: units are told by it before anything is decoded. With
     `names_calls` a call without an id gets the request's. `echoed` are headers of the request that stand in
-    the answer as they came.
+    the answer as they came. `model_of` reads the endpoint's name from a body, where the address has none.
     """
 
     name: str
@@ -63,3 +63,4 @@ class Form(msgspec.Struct, frozen=True, gc=False):
     first: Callable[[str], FirstReader]
     names_calls: bool = False
     echoed: tuple[bytes, ...] = ()
+    model_of: Callable[[bytes], str] | None = None

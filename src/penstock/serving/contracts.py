@@ -12,9 +12,16 @@ from penstock.protocols.form import Form
 from penstock.protocols.oip.form import INFER
 from penstock.protocols.oip.generate import GENERATE, GENERATE_STREAM
 from penstock.protocols.oip.urls import parse, parse_rows
+from penstock.protocols.openai import urls as openai_urls
+from penstock.protocols.openai.embeddings import EMBEDDINGS
 from penstock.protocols.rows import ROWS
 
 # By the first part of a path.
-PARSERS: Mapping[str, Parse] = {"v2": parse, "predict": parse_rows}
+PARSERS: Mapping[str, Parse] = {
+    "v2": parse,
+    "predict": parse_rows,
+    "openai": openai_urls.parse,
+    "v1": openai_urls.parse_v1,
+}
 # By the verb of an address. What is not here is a page: see `pages`.
-FORMS: Mapping[str, Form] = {form.name: form for form in (INFER, GENERATE, GENERATE_STREAM, ROWS)}
+FORMS: Mapping[str, Form] = {form.name: form for form in (INFER, GENERATE, GENERATE_STREAM, ROWS, EMBEDDINGS)}

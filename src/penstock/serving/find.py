@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.protocols.address import ModelAddress
 from penstock.serving.addresses import Target, parse
@@ -40,18 +42,25 @@ def _page(path: str, request: Request, node: NodeState) -> PageReply:
 
 def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Target | PageReply:
     access, caller = node.access, None
+    form = FORMS.get(address.verb)
+    if form is not None and form.model_of is not None:
+        # Which endpoint it is stands in the body, so the address by itself is never known.
+        address = msgspec.structs.replace(address, name=form.model_of(request.body) or None)
+        url = b""
+    else:
+        url = request.url
     if access is not None:
         # By a key for nothing here nobody learns which endpoint is the default, or that there is none.
         access.identify(request.headers, request.peer)
         caller = access.look(request.headers, node.addresses.name(address), request.peer)
-    if address.verb in FORMS:
+    if form is not None:
         if request.method != b"POST":
             return wrong_method((b"POST",))
         name = node.addresses.name(address)
         problem = node.not_loaded(name)
         if problem is not None:
             raise Unavailable("endpoint-not-loaded", f"{name} is not loaded: {problem}")
-        return node.addresses.target(address, request.url)
+        return node.addresses.target(address, url)
     return _visit(MODEL_PAGES[address.verb], Visit(request, node, address, caller))
 
 

@@ -13,6 +13,7 @@ from penstock.protocols.address import ModelAddress
 from penstock.serving.access import AccessTable
 from penstock.serving.addresses import Addresses, parse
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
+from penstock.serving.contracts import FORMS
 from penstock.serving.http.message import Request
 from penstock.serving.log import Log
 from penstock.serving.repository import Repository
@@ -52,8 +53,13 @@ class NodeState:
         if access is not None:
             address = parse(url)
             access.identify(headers, peer)
-            if isinstance(address, ModelAddress):
+            if isinstance(address, ModelAddress) and not self._named_by_body(address):
                 access.look(headers, self.addresses.name(address), peer)
+
+    @staticmethod
+    def _named_by_body(address: ModelAddress) -> bool:
+        form = FORMS.get(address.verb)
+        return address.name is None and form is not None and form.model_of is not None
 
     def ready(self) -> bool:
         """Whether every process of the node has its routes, and something is served or nothing should be."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.serving.http.message import Reply
-from penstock.serving.pages import oip, repository, statistics
+from penstock.serving.pages import oip, openai, repository, statistics
 from penstock.serving.pages.visit import Page, Visit
 
 
@@ -22,7 +22,13 @@ def _metrics(visit: Visit) -> Reply:
 PAGES: Mapping[str, Page] = {
     "/metrics": Page(_metrics),
     **oip.PAGES,
+    **openai.PAGES,
     **repository.PAGES,
     **statistics.PAGES,
 }
-MODEL_PAGES: Mapping[str, Page] = {**oip.MODEL_PAGES, **repository.MODEL_PAGES, **statistics.MODEL_PAGES}
+MODEL_PAGES: Mapping[str, Page] = {
+    **oip.MODEL_PAGES,
+    **openai.MODEL_PAGES,
+    **repository.MODEL_PAGES,
+    **statistics.MODEL_PAGES,
+}
