@@ -69,7 +69,7 @@ def test_model_metadata(door):
         ("/v2/models/none", "unknown-endpoint"), ("/v2/models/none/ready", "unknown-endpoint"),
         ("/v2/models/sum/versions/3", "unknown-version"), ("/v2/models/sum/versions/3/ready", "unknown-version"),
         ("/v2/models/sum/versions//ready", "unknown-version"), ("/v3", "unknown-address"),
-        ("/v2/models/sum/stats", "unknown-address"), ("/v2/repository/index", "unknown-address"),
+        ("/v2/models/sum/nothing", "unknown-address"), ("/v2/repository", "unknown-address"),
     ],
 )  # fmt: skip
 def test_pages_that_are_not_there(door, path, code):

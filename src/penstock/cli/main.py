@@ -15,6 +15,7 @@ from penstock.cli import (
     backup,
     bundles,
     check,
+    conformance,
     doctor,
     experiment,
     keys,
@@ -59,6 +60,7 @@ def build_app() -> typer.Typer:
         backup,
         rollout,
         experiment,
+        conformance,
     ):
         part.add_commands(app)
     return app
