@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Compiled byte-code is part of the installation; a start must not depend on who runs first.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test verify bench lint lock clean
+.PHONY: install demo test verify bench conformance lint lock clean
 
 install: $(VENV)/.installed
 
@@ -34,6 +34,9 @@ verify: install
 
 bench: install
 	$(BIN)/python bench/report.py
+
+conformance: install
+	$(BIN)/python bench/conformance.py
 
 lint: install
 	$(BIN)/ruff format --check src tests examples verification

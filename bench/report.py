@@ -68,11 +68,11 @@ def main() -> None:
     print(PAGE.relative_to(ROOT))
 
 
-def install() -> None:
+def install(venvs: list[str] = VENVS) -> None:
     """Install what is missing of the rivals, and train the models."""
     if not shutil.which("wrk"):
         sys.exit("the load generator wrk is not installed; on Debian and Ubuntu: apt-get install wrk")
-    missing = [venv for venv in VENVS if not (PEERS / venv / "bin" / "python").exists()]
+    missing = [venv for venv in venvs if not (PEERS / venv / "bin" / "python").exists()]
     if missing or not (PEERS / "models" / "rf.joblib").exists():
         # The rivals are pinned for 3.11; another Python would measure other versions.
         python = shutil.which("python3.11") or sys.exit("the rivals need python3.11")

@@ -36,7 +36,7 @@ def test_the_example_is_what_a_node_answers(node, text, line):
 
 def test_every_address_of_the_table_exists(node):
     rows = re.findall(r"^\| (`/.*?) \| (GET|POST) \|", page(PAGE), re.MULTILINE)
-    assert len(rows) == 21
+    assert len(rows) == 22
     for addresses, method in rows:
         for address in re.findall(r"`([^`]+)`", addresses):
             path = address.replace("{endpoint}", "churn").replace("{version}", "7")

@@ -44,10 +44,18 @@ def path(server: Server, what: str = "") -> str:
 def good_call(server: Server, rows: int = 1) -> dict[str, Any]:
     """A call that the model should answer: the example, or values of the kinds that the metadata name."""
     if server.example is not None:
-        call: dict[str, Any] = json.loads(json.dumps(server.example))
-        return call
+        return {**server.example, "inputs": [_rows_of(tensor, rows) for tensor in server.example["inputs"]]}
     metadata = json_of(server.get(path(server)))
     return {"inputs": [_tensor(one, rows) for one in metadata["inputs"]]}
+
+
+def _rows_of(tensor: dict[str, Any], rows: int) -> dict[str, Any]:
+    """So many rows like the example's first one; of decimals the first value differs, so that no two are alike."""
+    size = math.prod(tensor["shape"][1:])
+    row = _flat(tensor["data"])[:size]
+    shift = 0.5 if tensor["datatype"] in ("FP32", "FP64") and row else 0
+    data = [value for index in range(rows) for value in ([row[0] + index * shift, *row[1:]] if shift else row)]
+    return {**tensor, "shape": [rows, *tensor["shape"][1:]], "data": data}
 
 
 def _tensor(field: dict[str, Any], rows: int) -> dict[str, Any]:

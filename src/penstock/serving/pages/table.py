@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
+from penstock.protocols.problems import JSON
 from penstock.serving.http.message import Reply
 from penstock.serving.pages import oip, openai, repository, statistics
 from penstock.serving.pages.visit import Page, Visit
@@ -19,7 +22,14 @@ def _metrics(visit: Visit) -> Reply:
     return Reply(200, metrics.CONTENT_TYPE, metrics.page(visit.node.boards))
 
 
+def _openapi(visit: Visit) -> Reply:
+    from penstock.protocols.openapi import openapi
+
+    return Reply(200, JSON, msgspec.json.encode(openapi()))
+
+
 PAGES: Mapping[str, Page] = {
+    "/openapi.json": Page(_openapi),
     "/metrics": Page(_metrics),
     **oip.PAGES,
     **openai.PAGES,
