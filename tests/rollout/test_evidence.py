@@ -251,6 +251,17 @@ def test_all_at_once_is_compared_with_as_long_before(log):
     assert seen.counts == (2, 3), "what the old version answered after the flip is neither"
 
 
+def test_after_a_pause_it_is_still_compared_with_the_time_before_the_flip(log):
+    log.calls(False, [1, 2], at=-5, reason="only-arm")
+    log.calls(True, [1, 2, 7_000], at=5)
+    # Resumed at 100: nothing of that moment says when the traffic changed.
+    made = rollout(
+        Stratum(since=BEGIN_S + 1, share=0.5, buckets=((), ALL)), strategy="blue-green", bake_s=10, since=BEGIN_S + 100
+    )
+    (seen,) = log.seen(made).metrics["errors"]
+    assert seen.counts == (2, 3)
+
+
 def shadowed(log):
     old = log.calls(False, [1, 2, 3, 4], value=0.5)
     log.calls(False, [5], value=0.5)

@@ -89,7 +89,7 @@ def _baseline(weight: int) -> int:
 def _scaled(weights: Sequence[int], total: int) -> list[int]:
     """Weights in the same proportions that sum to `total`; the largest takes what rounding leaves."""
     scaled = [weight * total // TOTAL_WEIGHT for weight in weights]
-    scaled[scaled.index(max(scaled))] += total - sum(scaled)
+    scaled[weights.index(max(weights))] += total - sum(scaled)
     return scaled
 
 
