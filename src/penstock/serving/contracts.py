@@ -15,13 +15,19 @@ from penstock.protocols.oip.urls import parse, parse_rows
 from penstock.protocols.openai import urls as openai_urls
 from penstock.protocols.openai.embeddings import EMBEDDINGS
 from penstock.protocols.rows import ROWS
+from penstock.protocols.tfserving.examples import CLASSIFY, REGRESS
+from penstock.protocols.tfserving.predict import PREDICT
+from penstock.protocols.v1_urls import parse as parse_v1
 
 # By the first part of a path.
 PARSERS: Mapping[str, Parse] = {
+    "v1": parse_v1,
     "v2": parse,
     "predict": parse_rows,
     "openai": openai_urls.parse,
-    "v1": openai_urls.parse_v1,
 }
 # By the verb of an address. What is not here is a page: see `pages`.
-FORMS: Mapping[str, Form] = {form.name: form for form in (INFER, GENERATE, GENERATE_STREAM, ROWS, EMBEDDINGS)}
+FORMS: Mapping[str, Form] = {
+    form.name: form
+    for form in (INFER, GENERATE, GENERATE_STREAM, ROWS, PREDICT, CLASSIFY, REGRESS, EMBEDDINGS)
+}

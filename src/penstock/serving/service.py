@@ -29,6 +29,7 @@ from penstock.serving.applied import Applied, each_applied, write_applied
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, WORKER_RESTARTS, Board, Boards
 from penstock.serving.flow import answer
+from penstock.serving.held_back import read_held_back
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.load import load_arm
 from penstock.serving.log import Log
@@ -53,7 +54,13 @@ class Service:
         self.settings = settings
         self.log = log
         self.board = Board(settings.state, index)
-        self.state = NodeState(self.board, Boards(settings.state, settings.processes), log, monotonic)
+        self.state = NodeState(
+            self.board,
+            Boards(settings.state, settings.processes),
+            log,
+            monotonic,
+            held_back=lambda: read_held_back(settings.state),
+        )
         self._failures = Failures(monotonic)
         self._take_access(None)
         self.routes = RoutesFile(settings.routes, settings.state / "routes.json")

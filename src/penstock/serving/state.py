@@ -9,11 +9,14 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from penstock.core.clock import Clock
+from penstock.core.routes import Endpoint
 from penstock.protocols.address import ModelAddress
 from penstock.serving.access import AccessTable
 from penstock.serving.addresses import Addresses, parse
+from penstock.serving.arms import ServedArm
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
 from penstock.serving.contracts import FORMS
+from penstock.serving.held_back import Models
 from penstock.serving.http.message import Request
 from penstock.serving.log import Log
 from penstock.serving.repository import Repository
@@ -22,7 +25,10 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class NodeState:
-    """One process's view of the node. `addresses` is the one reference that a swap replaces, `access` another."""
+    """One process's view of the node. `addresses` is the one reference that a swap replaces, `access` another.
+
+    `wanted` are the endpoints of the document that is obeyed or being loaded, `retiring` what is being freed.
+    """
 
     def __init__(
         self,
@@ -31,6 +37,7 @@ class NodeState:
         log: Log,
         clock: Clock,
         draw: Callable[[], float] = random.random,
+        held_back: Callable[[], Models] = dict,
     ) -> None:
         self.board = board
         self.boards = boards
@@ -41,6 +48,9 @@ class NodeState:
         self.access: AccessTable | None = None
         self.problems: dict[str, str] = {}
         self.repository: Repository | None = None
+        self.wanted: Mapping[str, Endpoint] = {}
+        self.retiring: set[ServedArm] = set()
+        self.held_back = held_back
         self._id_prefix = os.urandom(6).hex()
         self._id_count = 0
 

@@ -27,7 +27,7 @@ class Swapper:
         self._load = load
         self._patience_s = patience_s
         self._lock = asyncio.Lock()
-        self.retiring: set[ServedArm] = set()
+        self.retiring = node.retiring
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def apply(self, document: RouteDocument, kept: RouteDocument | None = None) -> dict[str, str]:
@@ -40,6 +40,7 @@ class Swapper:
             node, old = self._node, self._node.addresses.endpoints
             problems: dict[str, str] = {}
             new: dict[str, ServedEndpoint] = {}
+            node.wanted = document.endpoints
             for name, route in document.endpoints.items():
                 try:
                     new[name] = await self._endpoint(name, route, old.get(name))

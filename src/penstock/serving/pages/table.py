@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.protocols.problems import JSON
 from penstock.serving.http.message import Reply
-from penstock.serving.pages import oip, openai, repository, statistics
+from penstock.serving.pages import oip, openai, repository, statistics, tfserving
 from penstock.serving.pages.visit import Page, Visit
 
 
@@ -41,4 +41,5 @@ MODEL_PAGES: Mapping[str, Page] = {
     **openai.MODEL_PAGES,
     **repository.MODEL_PAGES,
     **statistics.MODEL_PAGES,
+    **tfserving.MODEL_PAGES,
 }

@@ -1,0 +1,84 @@
+"""Status and metadata, as TensorFlow Serving has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from penstock.core.errors import NotFound
+from penstock.core.routes import arm_of_version
+from penstock.protocols.openai.models import model_object
+from penstock.protocols.problems import JSON
+from penstock.protocols.tfserving import documents
+from penstock.protocols.tfserving.documents import VersionState
+from penstock.serving.addresses import pinned_version
+from penstock.serving.arms import ServedArm
+from penstock.serving.http.message import Reply
+from penstock.serving.pages.visit import Page, Visit
+
+_encode = msgspec.json.Encoder().encode
+
+
+def status(visit: Visit) -> dict[str, Any]:
+    """The document of a model's status, to which other contracts may add keys; raises NotFound.
+
+    It has what is served, what is being loaded or freed, and what could not be loaded, with the reason.
+    """
+    node, name = visit.node, visit.name
+    endpoint = node.addresses.endpoints.get(name)
+    found = {_number(arm): VersionState(_number(arm), "UNLOADING") for arm in node.retiring if arm.endpoint == name}
+    wanted = node.wanted.get(name)
+    problem = node.problems.get(name, "")
+    for arm in wanted.arms if wanted is not None else ():
+        number = arm.version.rpartition("/")[2]
+        found[number] = VersionState(number, "END" if problem else "LOADING", problem)
+    for version, held in node.held_back().get(name, {}).items():
+        found[version] = VersionState(version, held.state, held.problem, held.kind)
+    for served in endpoint.arms if endpoint is not None else ():
+        state = VersionState(_number(served), "AVAILABLE" if served.batcher.runner.alive else "LOADING")
+        found[state.version] = state
+    asked = _asked(visit)
+    if asked is not None:
+        found = {version: state for version, state in found.items() if version == asked}
+    if not found:
+        # Raises where nothing has that name; else it is the version that is not there.
+        node.addresses.endpoint(name)
+        raise NotFound("unknown-version", f"{name} has no version {str(asked)[:80]!r}")
+    return documents.status(found.values())
+
+
+def _number(arm: ServedArm) -> str:
+    return arm.arm.version.rpartition("/")[2]
+
+
+def _asked(visit: Visit) -> str | None:
+    """The version that the address pins, by itself or by a label."""
+    address = visit.address
+    if address.label is None:
+        return None if address.version is None else address.version.rpartition("/")[2]
+    return str(pinned_version(visit.node.addresses.endpoint(visit.name), address)).rpartition("/")[2]
+
+
+def model(visit: Visit) -> Reply:
+    """The states of a model's versions; of the model itself with the keys that OpenAI's clients look for there."""
+    document, address = status(visit), visit.address
+    if address.version is None and address.label is None:
+        document |= model_object(visit.name)
+    return Reply(200, JSON, _encode(document))
+
+
+def metadata(visit: Visit) -> Reply:
+    """What a version takes and gives; without one in the address, the version that most calls go to."""
+    endpoint = visit.node.addresses.endpoint(visit.name)
+    version = pinned_version(endpoint, visit.address)
+    arm = (
+        max(endpoint.arms, key=lambda served: served.arm.weight)
+        if version is None
+        else endpoint.arms[arm_of_version(endpoint.route, version)]
+    )
+    return Reply(200, JSON, _encode(documents.metadata(visit.name, _number(arm), arm.signature)))
+
+
+MODEL_PAGES: Mapping[str, Page] = {"tf-status": Page(model), "tf-metadata": Page(metadata)}
