@@ -4,8 +4,10 @@ import re
 
 import pytest
 from tests.docs.blocks import blocks_of
-from tests.docs.pages import fits, page
+from tests.docs.pages import fits, page, run_blocks
 from tests.docs.test_http import parsed
+
+from penstock.cli.folders.config_text import read_config
 
 PAGE = "docs/reference/tf-serving.md"
 EXAMPLES = [(body, line) for language, body, line in blocks_of(page(PAGE)) if language == "http"]
@@ -30,3 +32,14 @@ def test_every_address_of_the_table_exists(node):
                 400 if method == "POST" else 200
             )
             assert node.request("GET" if method == "POST" else "POST", path, b"{}")[0] == 405
+
+
+def test_the_recipe_is_what_happens(tmp_path):
+    assert len(run_blocks("docs/guide/from-tf-serving.md", tmp_path)) == 3
+
+
+def test_the_config_file_of_the_recipe_is_read():
+    text = next(body for _, body, _ in blocks_of(page("docs/guide/from-tf-serving.md")) if "model_config_list" in body)
+    (model,) = read_config(text)
+    assert model.policy.versions == (1, 2)
+    assert model.labels == {"stable": 1, "canary": 2}

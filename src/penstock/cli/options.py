@@ -12,9 +12,11 @@ import typer
 from penstock.cli.option_groups import OptionGroup
 from penstock.cli.settings import Settings, read_settings
 from penstock.core.errors import InvalidInput, Refused
+from penstock.core.names import check_name
 from penstock.security.tls import TlsSettings
 
 if TYPE_CHECKING:
+    from penstock.cli.folders.policy import ModelFolder
     from penstock.serving.settings import Following
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -116,6 +118,46 @@ class Serving(Listening, frozen=True):
     model_control: Annotated[
         bool, typer.Option("--model-control", help="Let callers load and unload models (/v2/repository).")
     ] = False
+
+
+class Folders(OptionGroup, frozen=True):
+    """Folders of numbered versions, named as TensorFlow Serving's flags name them."""
+
+    model_base_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-base-path", "--model_base_path", metavar="DIR",
+            help="Serve and follow a folder of numbered versions, as TensorFlow Serving has them.",
+        ),
+    ] = None  # fmt: skip
+    model_name: Annotated[
+        str, typer.Option("--model-name", "--model_name", metavar="NAME", help="The name of that model.")
+    ] = "default"
+    model_config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-config-file", "--model_config_file", metavar="FILE", exists=True, dir_okay=False,
+            help="Serve and follow the folders of a TensorFlow Serving model config file.",
+        ),
+    ] = None  # fmt: skip
+
+    def models(self) -> tuple[ModelFolder, ...]:
+        """The folders to serve, none if no option names any; raises InvalidInput (`invalid-model-config`)."""
+        base_path, config = self.model_base_path, self.model_config_file
+        if base_path is None and config is None:
+            return ()
+        from penstock.cli.folders.config_text import read_config
+        from penstock.cli.folders.policy import ModelFolder
+
+        if base_path is not None:
+            if config is not None:
+                raise typer.BadParameter("give either --model-base-path or --model-config-file")
+            return (ModelFolder(name=check_name(self.model_name, "model"), base_path=str(base_path.absolute())),)
+        try:
+            text = config.read_text() if config is not None else ""
+        except UnicodeDecodeError:
+            raise InvalidInput("invalid-model-config", f"{config} is not text") from None
+        return read_config(text)
 
 
 class Control(OptionGroup, frozen=True):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import msgspec
 import typer
 
 from penstock.cli.option_groups import spread
-from penstock.cli.options import Control, Home, Place, Serving
+from penstock.cli.options import Control, Folders, Home, Place, Serving
 from penstock.cli.registry import open_registry
 from penstock.cli.settings import Settings, ensure_home
 from penstock.core.digest import canonical_json
@@ -25,6 +26,7 @@ from penstock.core.routes import FORMAT, TOTAL_WEIGHT, Access, Arm, Cache, Endpo
 
 if TYPE_CHECKING:
     from penstock.bundle.bundle import Bundle
+    from penstock.cli.folders.policy import ModelFolder
     from penstock.serving.settings import Following
 
 Isolation = Literal["auto", "inline", "process"]
@@ -39,7 +41,7 @@ def add_commands(app: typer.Typer) -> None:
 def serve(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A bundle (folder or .penstock file), or NAME@ALIAS or NAME/7.")
-    ],
+    ] = "",
     name: Annotated[str, typer.Option(help="The endpoint's name (default: the bundle's).")] = "",
     isolation: Annotated[
         Isolation, typer.Option(metavar="auto|inline|process", help="Where the model runs: in the node, or beside it.")
@@ -54,16 +56,25 @@ def serve(
         ),
     ] = None,
     *,
+    folders: Folders,
     serving: Serving,
     home: Home = None,
 ) -> None:
-    """Serve one model until stopped.
+    """Serve one model until stopped, or folders of versions, which are followed.
 
     Example: penstock serve churn.penstock --port 8080
     """
+    watched = folders.models()
+    if bool(model) == bool(watched):
+        raise typer.BadParameter("give one of MODEL, --model-base-path and --model-config-file")
+    if name and watched:
+        raise typer.BadParameter("--name is for one MODEL; a folder's is --model-name")
     require_key = serving.require_key("this node", keys=access is not None)
     settings = Place(home=home).settings(os.environ)
     ensure_home(settings)
+    callers = _read_access(access) if access is not None else None
+    if watched:
+        _serve_folders(watched, settings, serving, isolation, callers, cache=cache, require_key=require_key)
     bundle, version = _find(model, settings)
     arm = Arm(
         name="main",
@@ -77,13 +88,36 @@ def serve(
         format=FORMAT,
         generation=1,
         endpoints={name or bundle.manifest.name: endpoint},
-        access=_read_access(access) if access is not None else None,
+        access=callers,
     )
     # Through the reader: a wrong --name is refused here as it would be in a file.
     text = canonical_json(read_routes(canonical_json(document)))
     place = f"serve-{serving.port}"
     routes = settings.home / "nodes" / place / "served.json"
     _run(settings, routes, place, serving, require_key=require_key, document=text)
+
+
+def _serve_folders(
+    models: tuple[ModelFolder, ...],
+    settings: Settings,
+    serving: Serving,
+    isolation: Isolation,
+    access: Access | None,
+    *,
+    cache: bool,
+    require_key: bool,
+) -> NoReturn:
+    from penstock.cli.folders.beside import watching_beside
+    from penstock.cli.folders.watch import ROUTES, Watching
+
+    # Not the place of a node that serves one bundle: the generations of its routes begin at 1 each time.
+    place = f"models-{serving.port}"
+    state = settings.home / "nodes" / place
+    watching = Watching(
+        models=models, home=str(settings.home), state=str(state), isolation=isolation, cache=cache, access=access
+    )
+    beside = watching_beside(watching)
+    _run(settings, state / ROUTES, place, serving, require_key=require_key, beside=beside)
 
 
 def node(
@@ -151,7 +185,8 @@ def _run(
     require_key: bool,
     document: bytes | None = None,
     following: Following | None = None,
-) -> None:
+    beside: AbstractContextManager[None] | None = None,
+) -> NoReturn:
     from penstock.predlog.writer import RecordingLimits
     from penstock.serving.run import run_node
     from penstock.serving.settings import NodeSettings
@@ -172,7 +207,7 @@ def _run(
         model_control=serving.model_control,
         following=following,
     )
-    sys.exit(run_node(node_settings, document))
+    sys.exit(run_node(node_settings, document, beside))
 
 
 def usable_cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import AbstractContextManager, ExitStack
 
 import numpy as np
 
@@ -21,14 +22,17 @@ from penstock.serving.supervisor import Supervisor
 _SWITCH_S = 0.00005
 
 
-def run_node(settings: NodeSettings, document: bytes | None = None) -> int:
+def run_node(
+    settings: NodeSettings, document: bytes | None = None, beside: AbstractContextManager[None] | None = None
+) -> int:
     """Serve until a signal says stop; returns the exit status.
 
     `document` is written to `settings.routes` first, once it is sure that no other node of this name follows that file:
-    a second node that is refused must not change what the first one serves.
+    a second node that is refused must not change what the first one serves. For the same reason `beside`, which goes on
+    as long as the node does, is entered then.
     """
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with only_one(settings.state, settings.name):
+    with only_one(settings.state, settings.name), ExitStack() as stack:
         forget_applied(settings.state)
         (settings.state / "overlay.json").unlink(missing_ok=True)
         write_running(settings)
@@ -37,6 +41,8 @@ def run_node(settings: NodeSettings, document: bytes | None = None) -> int:
             os.dup2(open_log(settings.log_file), 2)
         if document is not None:
             settings.routes.write_bytes(document)
+        if beside is not None:
+            stack.enter_context(beside)
         if settings.following is not None:
             _follow(settings, settings.following)
         if settings.processes == 1:
