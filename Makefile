@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Compiled byte-code is part of the installation; a start must not depend on who runs first.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test verify bench conformance lint lock clean
+.PHONY: install demo test verify bench conformance lint protobuf lock clean
 
 install: $(VENV)/.installed
 
@@ -43,6 +43,11 @@ lint: install
 	$(BIN)/ruff check src tests examples verification
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The descriptors of the messages that a node speaks over gRPC; protoc comes with the package grpcio-tools.
+protobuf:
+	for file in oip/open_inference tfserving/tf_serving; do $(PYTHON) -m grpc_tools.protoc \
+		-I src/penstock/protocols/$${file%/*} --descriptor_set_out=src/penstock/protocols/$$file.binpb $${file#*/}.proto; done
 
 # The one lock: every extra and what the tests need, with hashes, without the address of an index.
 lock:

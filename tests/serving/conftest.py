@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.serving.bundles import ELEMENTS, identity, python_bundle, summing, table, two_inputs
 from tests.serving.doors import AsgiDoor, NodeDoor
-from tests.serving.nodes import RunningNode, document, endpoint
+from tests.serving.nodes import RunningNode, document, endpoint, free_port
 
 from penstock.core.routes import Cache
 from penstock.serving.http.door import HttpLimits
@@ -90,7 +90,9 @@ def all_routes(summing_1, summing_2, people, pair, identities, folder):
 @pytest.fixture(scope="session")
 def node(tmp_path_factory, all_routes):
     """One event loop that serves every inline bundle."""
-    running = RunningNode(tmp_path_factory.mktemp("node"), http=HttpLimits(max_body_bytes=1_000_000))
+    running = RunningNode(
+        tmp_path_factory.mktemp("node"), http=HttpLimits(max_body_bytes=1_000_000), grpc_port=free_port()
+    )
     running.publish(all_routes)
     running.start()
     yield running

@@ -18,6 +18,7 @@ import msgspec
 from penstock.core.clock import monotonic
 from penstock.core.errors import Conflict
 from penstock.runtime.worker.policy import WorkerPolicy, backoff_s, failures_after
+from penstock.serving.grpc.available import check_grpc
 from penstock.serving.running import Running, find_running
 from penstock.serving.settings import NodeSettings
 
@@ -34,6 +35,7 @@ class LocalNode:
         self._child: subprocess.Popen[bytes] | None = None
         self._running = find_running(settings.state)
         self._stop = asyncio.Event()
+        check_grpc(settings)
         _check_same(self._running, settings)
 
     @property
@@ -81,6 +83,7 @@ class LocalNode:
             host=self._settings.host,
             port=self._settings.port,
             tls=self._settings.tls is not None,
+            grpc_port=self._settings.grpc_port,
         )
         self._event("node-started", pid=self._child.pid, address=self._running.address)
 
@@ -119,8 +122,8 @@ def _check_same(running: Running | None, settings: NodeSettings) -> None:
     if running is None:
         return
     control = settings.following.control if settings.following is not None else ""
-    wanted = (settings.host, settings.port, settings.tls is not None, control)
-    if (running.host, running.port, running.tls, running.control) != wanted:
+    wanted = (settings.host, settings.port, settings.grpc_port, settings.tls is not None, control)
+    if (running.host, running.port, running.grpc_port, running.tls, running.control) != wanted:
         raise Conflict(
             "other-node-running",
             f"the node {settings.name!r} (process {running.pid}) runs at {running.address}"

@@ -31,6 +31,10 @@ Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="KEY=VALUE", he
 Metrics = Annotated[list[str] | None, typer.Option("--metric", metavar="KEY=NUMBER", help="A metric of the version.")]
 Reason = Annotated[str, typer.Option(help="Why; it is written into the audit log.")]
 
+GrpcPort = Annotated[
+    int, typer.Option(metavar="N", min=0, max=65535, help="The node's port for gRPC; 0 is none. Needs penstock[grpc].")
+]
+
 
 class Place(OptionGroup, frozen=True):
     """Where the registry is."""
@@ -102,6 +106,7 @@ class Serving(Listening, frozen=True):
     """How a node listens, and with how many processes and threads it answers."""
 
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port to listen on.")] = 8080
+    grpc_port: GrpcPort = 0
     processes: Annotated[
         int, typer.Option(metavar="N", min=0, help="Event loops that share the port; 0 is one per usable core.")
     ] = 0

@@ -197,6 +197,7 @@ def _run(
         name=check_name(name, "node"),
         host=serving.host,
         port=serving.port,
+        grpc_port=serving.grpc_port,
         processes=serving.processes or usable_cores(),
         workers=serving.workers,
         threads=serving.threads,

@@ -15,7 +15,7 @@ import typer
 
 from penstock.cli.answers import tell
 from penstock.cli.option_groups import spread
-from penstock.cli.options import LOOPBACK, Listening, Place
+from penstock.cli.options import LOOPBACK, GrpcPort, Listening, Place
 from penstock.cli.serve import usable_cores
 from penstock.cli.settings import ensure_home
 from penstock.core.errors import InvalidInput, Unsupported
@@ -33,6 +33,7 @@ def add_commands(app: typer.Typer) -> None:
 def up(
     port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="Control's port.")] = 8700,
     node_port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The local node's port.")] = 8080,
+    grpc_port: GrpcPort = 0,
     name: Annotated[str, typer.Option(help="The local node's name; each node of a control has its own.")] = "local",
     no_node: Annotated[bool, typer.Option("--no-node", help="Run control alone.")] = False,
     processes: Annotated[
@@ -74,6 +75,7 @@ def up(
         name=name,
         host=listening.host,
         port=node_port,
+        grpc_port=grpc_port,
         tls=tls,
         require_key=require_key,
         processes=processes or usable_cores(),

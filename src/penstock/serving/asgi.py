@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ import numpy as np
 from penstock.core.clock import monotonic, wall
 from penstock.core.errors import InvalidInput, PenstockError, TooLarge
 from penstock.serving.access import HEADERS
+from penstock.serving.driving import drive
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.log import Log
 from penstock.serving.pages.visit import failure
@@ -39,7 +40,7 @@ class Application:
         self._settings = msgspec.structs.replace(settings, processes=1)
         self._log_descriptor = log_descriptor
         self._service: Service | None = None
-        self._running: set[asyncio.Task[Reply]] = set()
+        self._running: set[asyncio.Future[Reply]] = set()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One connection scope, as the ASGI specification has it."""
@@ -84,25 +85,13 @@ class Application:
             found = service.answer(request)
             if isinstance(found, Reply):
                 return found
-            # A client that goes away cancels us, not the call: others wait for the same batch or the same answer.
-            task = asyncio.ensure_future(_drive(found))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
-
-
-async def _drive(coroutine: Coroutine[Any, None, Reply]) -> Reply:
-    """Run a request's coroutine: what it awaits is no future of asyncio's."""
-    loop = asyncio.get_running_loop()
-    while True:
-        try:
-            pending = coroutine.send(None)
-        except StopIteration as end:
-            reply: Reply = end.value
-            return reply
-        woken = loop.create_future()
-        pending.add_done_callback(lambda _, woken=woken: woken.set_result(None))
-        await woken
+            begun = drive(found)
+        if isinstance(begun, Reply):
+            return begun
+        self._running.add(begun)
+        begun.add_done_callback(self._running.discard)
+        # A client that goes away cancels us, not what closing waits for.
+        return await asyncio.shield(begun)
 
 
 async def _read(scope: Message, receive: Receive, service: Service) -> Request:

@@ -11,6 +11,7 @@ from penstock.protocols.address import Parse
 from penstock.protocols.form import Form
 from penstock.protocols.oip.form import INFER
 from penstock.protocols.oip.generate import GENERATE, GENERATE_STREAM
+from penstock.protocols.oip.grpc_form import GRPC_INFER
 from penstock.protocols.oip.urls import parse, parse_rows
 from penstock.protocols.openai import urls as openai_urls
 from penstock.protocols.openai.embeddings import EMBEDDINGS
@@ -26,8 +27,8 @@ PARSERS: Mapping[str, Parse] = {
     "predict": parse_rows,
     "openai": openai_urls.parse,
 }
-# By the verb of an address. What is not here is a page: see `pages`.
+# By the verb of an address. What is not here is a page: see `pages`. No URL has the verb of a gRPC form.
 FORMS: Mapping[str, Form] = {
     form.name: form
-    for form in (INFER, GENERATE, GENERATE_STREAM, ROWS, PREDICT, CLASSIFY, REGRESS, EMBEDDINGS)
+    for form in (INFER, GENERATE, GENERATE_STREAM, GRPC_INFER, ROWS, PREDICT, CLASSIFY, REGRESS, EMBEDDINGS)
 }

@@ -6,6 +6,7 @@ import msgspec
 
 from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.protocols.address import ModelAddress
+from penstock.serving.access import Caller
 from penstock.serving.addresses import Target, parse
 from penstock.serving.contracts import FORMS
 from penstock.serving.http.message import Reply, Request
@@ -41,27 +42,36 @@ def _page(path: str, request: Request, node: NodeState) -> PageReply:
 
 
 def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Target | PageReply:
-    access, caller = node.access, None
     form = FORMS.get(address.verb)
+    url = request.url
     if form is not None and form.model_of is not None:
         # Which endpoint it is stands in the body, so the address by itself is never known.
-        address = msgspec.structs.replace(address, name=form.model_of(request.body) or None)
-        url = b""
-    else:
-        url = request.url
-    if access is not None:
-        # By a key for nothing here nobody learns which endpoint is the default, or that there is none.
-        access.identify(request.headers, request.peer)
-        caller = access.look(request.headers, node.addresses.name(address), request.peer)
+        address, url = msgspec.structs.replace(address, name=form.model_of(request.body) or None), b""
+    caller = caller_of(address, request, node)
     if form is not None:
         if request.method != b"POST":
             return wrong_method((b"POST",))
-        name = node.addresses.name(address)
-        problem = node.not_loaded(name)
-        if problem is not None:
-            raise Unavailable("endpoint-not-loaded", f"{name} is not loaded: {problem}")
-        return node.addresses.target(address, url)
+        return target_of(address, node, url)
     return _visit(MODEL_PAGES[address.verb], Visit(request, node, address, caller))
+
+
+def caller_of(address: ModelAddress, request: Request, node: NodeState) -> Caller | None:
+    """Who asks for a model, None where nobody needs a key; raises as `AccessTable.look`."""
+    access = node.access
+    if access is None:
+        return None
+    # By a key for nothing here nobody learns which endpoint is the default, or that there is none.
+    access.identify(request.headers, request.peer)
+    return access.look(request.headers, node.addresses.name(address), request.peer)
+
+
+def target_of(address: ModelAddress, node: NodeState, url: bytes = b"") -> Target:
+    """What answers calls to `address`; raises Unavailable (`endpoint-not-loaded`), and as `Addresses.target`."""
+    name = node.addresses.name(address)
+    problem = node.not_loaded(name)
+    if problem is not None:
+        raise Unavailable("endpoint-not-loaded", f"{name} is not loaded: {problem}")
+    return node.addresses.target(address, url)
 
 
 def _visit(page: Page, visit: Visit) -> PageReply:

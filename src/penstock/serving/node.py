@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from penstock.core.clock import monotonic, wall
 from penstock.serving.http.connection import Connection
@@ -16,6 +17,9 @@ from penstock.serving.listener import Listener
 from penstock.serving.log import Log
 from penstock.serving.service import Service
 from penstock.serving.settings import NodeSettings
+
+if TYPE_CHECKING:
+    from penstock.serving.grpc.door import GrpcDoor
 
 SWEEP_S = 1.0
 
@@ -43,16 +47,27 @@ class Node:
         await self.service.open()
         listener = Listener(self.settings, lambda: Connection(self.door), self.log)
         await listener.open()
+        grpc_door = await self._open_grpc()
         scheme = "http" if self.settings.tls is None else "https"
         self.log.event("serving", address=f"{scheme}://{self.settings.host}:{self.settings.port}", pid=os.getpid())
         # What is alive now stays: the collector need not walk it again on a request's time.
         gc.collect()
         gc.freeze()
         await self._stop.wait()
-        await self._drain(listener)
+        await self._drain(listener, grpc_door)
         await self.service.close()
         self.log.event("stopped")
         self.log.close()
+
+    async def _open_grpc(self) -> GrpcDoor | None:
+        if not self.settings.grpc_port:
+            return None
+        # Imported here: the library is an extra, and half a second of a start.
+        from penstock.serving.grpc.door import GrpcDoor
+
+        door = GrpcDoor(self.settings, self.service)
+        await door.open()
+        return door
 
     def _take_limits(self) -> None:
         self.door.smallest_body_limit = self.service.smallest_body_limit()
@@ -64,12 +79,15 @@ class Node:
             self.log.close()
             os._exit(1)
 
-    async def _drain(self, listener: Listener) -> None:
+    async def _drain(self, listener: Listener, grpc_door: GrpcDoor | None) -> None:
         """Not ready at once; go on serving while balancers notice; then take no more and finish what is owed."""
         self.service.not_ready()
         self.log.event("draining", connections=len(self.door.connections))
         await asyncio.sleep(self.settings.settle_s)
         listener.close()
         self.door.drain()
+        closing = asyncio.ensure_future(grpc_door.close()) if grpc_door is not None else None
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.door.emptied.wait(), self.settings.drain_s)
+        if closing is not None:
+            await closing

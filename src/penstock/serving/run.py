@@ -12,6 +12,7 @@ import numpy as np
 from penstock.core.clock import wall
 from penstock.core.errors import PenstockError
 from penstock.serving.applied import forget_applied
+from penstock.serving.grpc.available import check_grpc
 from penstock.serving.log import Log
 from penstock.serving.log_file import open_log
 from penstock.serving.node import Node
@@ -31,6 +32,7 @@ def run_node(
     a second node that is refused must not change what the first one serves. For the same reason `beside`, which goes on
     as long as the node does, is entered then.
     """
+    check_grpc(settings)
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with only_one(settings.state, settings.name), ExitStack() as stack:
         forget_applied(settings.state)

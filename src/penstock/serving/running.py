@@ -29,6 +29,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     control: str = ""
     version: str = ""
     tls: bool = False
+    grpc_port: int = 0
 
     @property
     def address(self) -> str:
@@ -53,7 +54,7 @@ def write_running(settings: NodeSettings) -> None:
     control = settings.following.control if settings.following is not None else ""
     running = Running(
         pid=os.getpid(), host=settings.host, port=settings.port, control=control, version=__version__,
-        tls=settings.tls is not None,
+        tls=settings.tls is not None, grpc_port=settings.grpc_port,
     )  # fmt: skip
     partial = settings.state / "running.partial"
     partial.write_bytes(msgspec.json.encode(running))

@@ -37,7 +37,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     `processes` are event loops that share the port; `workers` are model processes of each version, `threads` run an
     inline model that is too slow for the event loop. With `require_key` routes without `access` let nobody call: a node
     that others reach must not be opened by a document that forgot its keys. With `model_control` callers may load and
-    unload endpoints. Without `recording` there is no prediction log.
+    unload endpoints. Without a `grpc_port` there is no gRPC. Without `recording` there is no prediction log.
     """
 
     routes: Path
@@ -45,6 +45,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "local"
     host: str = "127.0.0.1"
     port: int = 8080
+    grpc_port: int = 0
     processes: int = 1
     workers: int = 1
     threads: int = 1

@@ -42,7 +42,9 @@ class Supervisor:
     async def run(self) -> int:
         """Run until a signal."""
         # Here, once: a port in use, or a wrong certificate, must stop the start, not make every child fail for ever.
-        reserved = listen(self.settings)
+        reserved = [listen(self.settings)]
+        if self.settings.grpc_port:
+            reserved.append(listen(msgspec.structs.replace(self.settings, port=self.settings.grpc_port)))
         if self.settings.tls is not None:
             server_context(self.settings.tls)
         settings = self.settings
@@ -62,7 +64,8 @@ class Supervisor:
         for task, models in zip(follow, self._models, strict=True):
             task.cancel()
             await models.close()
-        reserved.close()
+        for port in reserved:
+            port.close()
         self.log.event("node-stopped")
         self.log.close()
         return 0

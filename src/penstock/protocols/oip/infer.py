@@ -14,8 +14,8 @@ from penstock.core.signature import Signature
 from penstock.core.tensors import DTYPES, Array, Tensors, from_bytes, to_bytes
 from penstock.protocols.duplicates import refuse_duplicates
 from penstock.protocols.form import NO_HEADERS, Headers
-from penstock.protocols.oip.classification import classified
 from penstock.protocols.oip.json_data import check_shape, json_values, tensor_of_json, text_values
+from penstock.protocols.oip.selection import Selection
 from penstock.protocols.oip.usual import usual_inputs
 from penstock.protocols.problems import JSON
 
@@ -59,7 +59,7 @@ class InferCodec:
         self._count = len(signature.inputs)
         self._usual = usual_inputs(signature.inputs) if signature.batched else {}
         self._datatypes = {field.name: field.datatype for field in signature.outputs}
-        self._classes = signature.classes
+        self._selection = Selection(signature)
         self._text = {field.name for field in signature.outputs if field.datatype == "BYTES"}
         self._forms: dict[tuple[object, ...], bytes] = {}
         self._bind = Binder(signature, text_only=text_only)
@@ -137,25 +137,14 @@ class InferCodec:
         call.binary = everything
         if request.outputs is None:
             return keys
-        binary, counts = set(), {}
+        call.binary = frozenset(
+            output.name
+            for output in request.outputs
+            if (everything if output.parameters is None else _flag(output.parameters, "binary_data", everything))
+        )
+        self._selection.take(call, [(output.name, output.parameters or {}) for output in request.outputs])
         for output in request.outputs:
-            if output.name not in self._datatypes:
-                raise InvalidInput(
-                    "unknown-output",
-                    f"there is no output {output.name[:60]!r}",
-                    hint=f"this model gives {', '.join(sorted(self._datatypes))}",
-                )
-            parameters = output.parameters
-            keys += 1 if parameters is None else 2 + len(parameters)
-            if parameters is not None and "classification" in parameters:
-                counts[output.name] = _count(parameters["classification"])
-            if everything if parameters is None else _flag(parameters, "binary_data", everything):
-                binary.add(output.name)
-        call.outputs, call.binary = tuple(output.name for output in request.outputs), frozenset(binary)
-        if counts:
-            call.style = counts
-        if len(set(call.outputs)) != len(call.outputs):
-            raise InvalidInput("duplicate-output", "an output is requested twice")
+            keys += 1 if output.parameters is None else 2 + len(output.parameters)
         return keys + 1
 
     def _raw(self, body: bytes) -> Call:
@@ -179,9 +168,7 @@ class InferCodec:
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
         """The response body, and the header lines that tell whether raw tensors follow its JSON."""
         if call.style is not None:
-            outputs = dict(outputs)
-            for name, count in call.style.items():
-                outputs[name] = classified(name, outputs[name], count, self._classes, batched=self._batched)
+            outputs = self._selection.shown(call, outputs)
         if call.binary or call.style is not None:
             return self._encode_raw(call, outputs)
         if call.outputs:
@@ -248,12 +235,6 @@ def _flag(parameters: dict[str, Parameter], name: str, default: bool) -> bool:
     # "false" is true to Python: taken loosely it would give the client bytes that it reads as text.
     if type(value) is not bool:
         raise InvalidInput("invalid-value", f"the parameter {name} is {str(value)[:40]!r}, not true or false")
-    return value
-
-
-def _count(value: Parameter) -> int:
-    if type(value) is not int or value < 1:
-        raise InvalidInput("invalid-value", f"classification is {str(value)[:40]!r}, not a number of classes from 1 on")
     return value
 
 

@@ -48,9 +48,9 @@ def tensor_of_json(name: str, datatype: str, shape: Sequence[int], raw: bytes) -
             pass
         else:
             if len(flat) != count:
-                raise _wrong_count(name, shape, len(flat))
+                raise wrong_count(name, shape, len(flat))
             if wide is not dtype:
-                flat = _narrow(name, datatype, flat, dtype)
+                flat = narrow(name, datatype, flat, dtype)
             return flat.reshape(shape)
     return _slowly(name, datatype, shape, raw, dtype)
 
@@ -105,7 +105,8 @@ def _is_regular(raw: bytes, shape: Sequence[int]) -> bool:
     return all(piece.rstrip().endswith(b"],") and piece.count(b",") == shape[1] for piece in pieces[2:])
 
 
-def _narrow(name: str, datatype: str, flat: Array, dtype: np.dtype[np.generic]) -> Array:
+def narrow(name: str, datatype: str, flat: Array, dtype: np.dtype[np.generic]) -> Array:
+    """A wide buffer in its own dtype; raises InvalidInput for an integer beyond its range."""
     if dtype.kind == "f":
         return flat.astype(dtype)
     info = np.iinfo(dtype)  # type: ignore[type-var]
@@ -114,7 +115,8 @@ def _narrow(name: str, datatype: str, flat: Array, dtype: np.dtype[np.generic]) 
     return flat.astype(dtype)
 
 
-def _wrong_count(name: str, shape: Sequence[int], count: int) -> InvalidInput:
+def wrong_count(name: str, shape: Sequence[int], count: int) -> InvalidInput:
+    """The failure of an input whose number of values is not its shape's."""
     return InvalidInput(
         "wrong-count", f"input {name!r} has {count} values, its shape {list(shape)} asks for {math.prod(shape)}"
     )
@@ -129,7 +131,7 @@ def _slowly(name: str, datatype: str, shape: Sequence[int], raw: bytes, dtype: n
         raise InvalidInput("invalid-value", f"the data of input {name!r} is not a list")
     flat = _flatten(name, data, shape)
     if len(flat) != math.prod(shape):
-        raise _wrong_count(name, shape, len(flat))
+        raise wrong_count(name, shape, len(flat))
     check = _CHECKS[dtype.kind]
     out = np.empty(len(flat), dtype if dtype.kind in "bO" else _BUFFERS[datatype][1])
     try:
@@ -139,7 +141,7 @@ def _slowly(name: str, datatype: str, shape: Sequence[int], raw: bytes, dtype: n
         raise InvalidInput(
             "invalid-value", f"input {name!r} has {str(wrong)[:60]!r}, which is not {datatype}"
         ) from None
-    return (out if dtype.kind in "bO" else _narrow(name, datatype, out, dtype)).reshape(shape)
+    return (out if dtype.kind in "bO" else narrow(name, datatype, out, dtype)).reshape(shape)
 
 
 def _flatten(name: str, data: list[Any], shape: Sequence[int]) -> list[Any]:
