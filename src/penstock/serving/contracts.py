@@ -17,6 +17,7 @@ from penstock.protocols.openai import urls as openai_urls
 from penstock.protocols.openai.embeddings import EMBEDDINGS
 from penstock.protocols.rows import ROWS
 from penstock.protocols.tfserving.examples import CLASSIFY, REGRESS
+from penstock.protocols.tfserving.grpc_form import GRPC_PREDICT
 from penstock.protocols.tfserving.predict import PREDICT
 from penstock.protocols.v1_urls import parse as parse_v1
 
@@ -30,5 +31,7 @@ PARSERS: Mapping[str, Parse] = {
 # By the verb of an address. What is not here is a page: see `pages`. No URL has the verb of a gRPC form.
 FORMS: Mapping[str, Form] = {
     form.name: form
-    for form in (INFER, GENERATE, GENERATE_STREAM, GRPC_INFER, ROWS, PREDICT, CLASSIFY, REGRESS, EMBEDDINGS)
+    for form in (
+        INFER, GENERATE, GENERATE_STREAM, GRPC_INFER, ROWS, PREDICT, CLASSIFY, REGRESS, GRPC_PREDICT, EMBEDDINGS,
+    )  # fmt: skip
 }

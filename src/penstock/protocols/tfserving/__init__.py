@@ -1,4 +1,5 @@
-"""TensorFlow Serving's REST contract: status, metadata, predict, classify, regress.
+"""TensorFlow Serving: status, metadata and predict over REST and gRPC, classify and regress over REST.
 
-Source: tensorflow/serving, `tensorflow_serving/g3doc/api_rest.md`; where the page is silent, what its server answers.
+Source: tensorflow/serving, `tensorflow_serving/g3doc/api_rest.md` and `tensorflow_serving/apis/*.proto`, tensorflow,
+`core/framework/tensor.proto`; where these are silent, what its server answers.
 """

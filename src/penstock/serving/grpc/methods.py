@@ -34,13 +34,13 @@ class PageMethod(msgspec.Struct, frozen=True, gc=False):
 
 def call_methods() -> Mapping[str, CallMethod]:
     """The methods that call models."""
-    from penstock.serving.grpc import oip
+    from penstock.serving.grpc import oip, tfserving
 
-    return oip.CALLS
+    return {**oip.CALLS, **tfserving.CALLS}
 
 
 def page_methods() -> Mapping[str, PageMethod]:
     """All other methods of one message and one answer."""
-    from penstock.serving.grpc import health, oip
+    from penstock.serving.grpc import health, oip, tfserving
 
-    return {**oip.PAGES, **health.PAGES}
+    return {**oip.PAGES, **tfserving.PAGES, **health.PAGES}

@@ -1,0 +1,21 @@
+"""TensorFlow Serving's Predict over gRPC, as a form. Protobuf is loaded when the form is first used."""
+
+from __future__ import annotations
+
+from penstock.protocols.form import Codec, FirstReader, Form, ModelView
+from penstock.protocols.grpc_status import grpc_reply_of
+
+
+def _codec(view: ModelView) -> Codec:
+    from penstock.protocols.tfserving.grpc_predict import GrpcPredictCodec
+
+    return GrpcPredictCodec(view)
+
+
+def _first(name: str) -> FirstReader:
+    from penstock.protocols.tfserving.grpc_predict import first_reader
+
+    return first_reader(name)
+
+
+GRPC_PREDICT = Form("tf-grpc-predict", _codec, grpc_reply_of, _first)

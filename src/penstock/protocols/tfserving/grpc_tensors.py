@@ -1,0 +1,108 @@
+"""TensorProto, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from penstock.core.errors import InvalidInput, TooLarge
+from penstock.core.tensors import DTYPES, Array, datatype_of, from_bytes, text_if_utf8
+from penstock.protocols.oip.json_data import check_shape, narrow, wrong_count
+
+# fmt: off
+# DataType to our datatype, and the field of a TensorProto that holds its values one by one.
+DATATYPES = {
+    1: ("FP32", "float_val"), 2: ("FP64", "double_val"), 3: ("INT32", "int_val"), 4: ("UINT8", "int_val"),
+    5: ("INT16", "int_val"), 6: ("INT8", "int_val"), 7: ("BYTES", "string_val"), 9: ("INT64", "int64_val"),
+    10: ("BOOL", "bool_val"), 17: ("UINT16", "int_val"), 19: ("FP16", "half_val"), 22: ("UINT32", "uint32_val"),
+    23: ("UINT64", "uint64_val"),
+}
+# fmt: on
+NUMBERS = {datatype: number for number, (datatype, _) in DATATYPES.items()}
+_FIELDS = dict(DATATYPES.values())
+_WIDE = {"int_val": np.dtype(np.int32)}
+# A single value may stand for a whole tensor. Up to here: a message of some bytes must not become gigabytes.
+MOST_REPEATED_BYTES = 2**26
+
+
+def tensor_of(name: str, proto: Any) -> Array:
+    """The tensor in a TensorProto; raises InvalidInput, TooLarge.
+
+    Fewer values than the shape asks for are filled up with the last one, none at all with zeros, as TensorFlow does.
+    """
+    datatype, field = DATATYPES.get(proto.dtype, ("", ""))
+    if not datatype:
+        raise InvalidInput(
+            "unknown-datatype", f"input {name[:60]!r} has the TensorFlow type {proto.dtype}, which no model here takes"
+        )
+    if proto.tensor_shape.unknown_rank:
+        raise InvalidInput("wrong-shape", f"input {name[:60]!r} has no shape")
+    shape = [dimension.size for dimension in proto.tensor_shape.dim]
+    count = check_shape(name, shape)
+    given = [found.name for found, _ in proto.ListFields() if found.name.endswith("_val")]
+    if proto.tensor_content:
+        if given or datatype == "BYTES":
+            raise InvalidInput("mixed-contents", f"input {name[:60]!r} has tensor_content and {field}, or is text")
+        return from_bytes(proto.tensor_content, datatype, shape)
+    if given not in ([], [field]):
+        raise InvalidInput("wrong-contents", f"input {name[:60]!r} has its values in {', '.join(given)}, not {field}")
+    values = getattr(proto, field)
+    if len(values) > count:
+        raise wrong_count(name, shape, len(values))
+    return _filled(name, _flat(name, datatype, field, values), count).reshape(shape)
+
+
+def _flat(name: str, datatype: str, field: str, values: Any) -> Array:
+    dtype = DTYPES[datatype]
+    if datatype == "BYTES":
+        text = np.empty(len(values), object)
+        text[:] = [text_if_utf8(value) for value in values]
+        return text
+    if datatype == "FP16":
+        # Each value holds the 16 bits of one number.
+        bits = np.array(values, np.int32)
+        return narrow(name, "UINT16", bits, np.dtype(np.uint16)).view(np.float16)
+    wide = _WIDE.get(field, dtype)
+    flat: Array = np.array(values, wide)
+    return flat if wide is dtype else narrow(name, datatype, flat, dtype)
+
+
+def _filled(name: str, flat: Array, count: int) -> Array:
+    if len(flat) == count:
+        return flat
+    if count * flat.dtype.itemsize > MOST_REPEATED_BYTES:
+        raise TooLarge(
+            "repeated-too-large",
+            f"input {name[:60]!r} would have {count} elements of {len(flat)} given ones",
+            hint="give every element",
+        )
+    out = np.empty(count, flat.dtype)
+    out[: len(flat)] = flat
+    out[len(flat) :] = flat[-1] if len(flat) else "" if flat.dtype.kind == "O" else 0
+    return out
+
+
+def put(proto: Any, array: Array) -> None:
+    """Write a tensor into a TensorProto, value by value: clients read `float_val` and the like by themselves."""
+    datatype = datatype_of(array)
+    proto.dtype = NUMBERS[datatype]
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    flat = array.ravel()
+    values: list[Any] = (flat.view(np.uint16) if datatype == "FP16" else flat).tolist()
+    if datatype == "BYTES":
+        values = [value if isinstance(value, bytes) else str(value or "").encode() for value in values]
+    getattr(proto, _FIELDS[datatype]).extend(values)
+
+
+def first_value(proto: Any) -> Any:
+    """The first element of a TensorProto; raises where there is none."""
+    datatype, field = DATATYPES[proto.dtype]
+    if proto.tensor_content:
+        return np.frombuffer(proto.tensor_content, DTYPES[datatype].newbyteorder("<"), count=1)[0]
+    value = getattr(proto, field)[0]
+    if datatype == "BYTES":
+        return value
+    # Of FP32 the digits that FP32 has, as in every other form of a request.
+    return np.uint16(value).view(np.float16) if datatype == "FP16" else DTYPES[datatype].type(value)
