@@ -32,6 +32,15 @@ PARSERS: Mapping[str, Parse] = {
 FORMS: Mapping[str, Form] = {
     form.name: form
     for form in (
-        INFER, GENERATE, GENERATE_STREAM, GRPC_INFER, ROWS, PREDICT, CLASSIFY, REGRESS, GRPC_PREDICT, EMBEDDINGS,
-    )  # fmt: skip
+        INFER,
+        GENERATE,
+        GENERATE_STREAM,
+        GRPC_INFER,
+        ROWS,
+        PREDICT,
+        CLASSIFY,
+        REGRESS,
+        GRPC_PREDICT,
+        EMBEDDINGS,
+    )
 }
