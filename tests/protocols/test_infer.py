@@ -376,3 +376,11 @@ def test_no_change_to_a_good_request_makes_decoding_fail_in_another_way(at, new,
     except InvalidInput:
         return
     assert all(len(array) == call.rows for array in call.inputs.values())
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62], [2**62, 0], [2**30, 0, 2**30, 2**30]])
+def test_an_empty_dimension_hides_no_other(shape):
+    a = {"name": "a", "shape": shape, "datatype": "FP32", "data": []}
+    assert code_of({"inputs": [a, B]}) == "wrong-shape"
+    a = {"name": "a", "shape": shape, "datatype": "FP32", "parameters": {"binary_data_size": 0}}
+    assert code_of({"inputs": [a, B]}, b"", length=len(json.dumps({"inputs": [a, B]}))) == "wrong-shape"

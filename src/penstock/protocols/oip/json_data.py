@@ -85,10 +85,11 @@ def check_shape(name: str, shape: Sequence[int]) -> int:
     for size in shape:
         if size < 0:
             raise InvalidInput("wrong-shape", f"input {name!r} has shape {list(shape)}; no dimension may be negative")
-        count *= size
+        # An empty dimension hides the others from a product, and not from numpy.
+        count *= size or 1
     if count > _MOST_ELEMENTS:
         raise InvalidInput("wrong-shape", f"input {name!r} has shape {list(shape)}, more than any message holds")
-    return count
+    return 0 if 0 in shape else count
 
 
 def _is_regular(raw: bytes, shape: Sequence[int]) -> bool:
