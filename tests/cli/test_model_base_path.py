@@ -195,7 +195,7 @@ def test_what_cannot_be_served_says_why_and_the_rest_goes_on(serve, archives, tm
         assert told["1"]["state"] == "AVAILABLE"
         assert told["2"]["status"]["error_message"] and told["2"]["status"]["error_code"] != "OK"
         assert node.ask("POST", "/v1/models/default:predict", {"instances": [[1, 2]]})[0] == 200
-        assert '"event":"version-held-back"' in node.log.read_text()
+        until(lambda: '"event":"version-held-back"' in node.log.read_text(), "the line in the log")
 
 
 def test_a_node_is_ready_when_it_has_something_to_serve(serve, archives, tmp_path):

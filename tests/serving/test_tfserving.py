@@ -108,8 +108,9 @@ def test_status(door):
         "model_version_status": [
             {"version": version, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
             for version in ("1", "2")
-        ]
-    }
+        ],
+        "id": "sum", "object": "model", "created": 0, "owned_by": "penstock",
+    }  # fmt: skip
     assert states(get(door, "sum/versions/2")[1]) == {"2": "AVAILABLE"}
     assert states(get(door, "sum/labels/arm-1")[1]) == {"2": "AVAILABLE"}
     for path, code in (
@@ -176,25 +177,28 @@ def test_the_state_of_each_version_is_told(make_node, folder, summing_1):
 
 
 SLOW = """
-import time
+import pathlib, time
 
 class Model:
     def predict(self, x):
-        if x[0, 0] == 7:
-            time.sleep(2)
+        while x[0, 0] == 7 and not pathlib.Path({folder!r}, "go-on").exists():
+            pathlib.Path({folder!r}, "begun").touch()
+            time.sleep(0.01)
         return x.sum(axis=1).astype('float64')
 """
 
 
-def test_a_version_that_still_answers_is_unloading(make_node, folder, summing_1):
-    slow = python_bundle(folder / "slow-once", SLOW)
+def test_a_version_that_still_answers_is_unloading(make_node, folder, summing_1, tmp_path):
+    slow = python_bundle(folder / "slow", SLOW.format(folder=str(tmp_path)))
     node = make_node()
-    node.publish(document(1, sum=endpoint(slow, isolation="inline")))
+    node.publish(document(1, sum=endpoint(slow)))
     node.start()
     with Callers(node, "/v1/models/sum:predict", lambda number: {"instances": [[7, 0, 0, 0]]}) as callers:
-        until(lambda: callers.sent)
+        until((tmp_path / "begun").exists)
         node.publish(document(2, sum=Endpoint(arms=(arm(summing_1, 2),))))
         until(lambda: states(json.loads(node.get("/v1/models/sum")[2])) == {"1": "UNLOADING", "2": "AVAILABLE"})
+        (tmp_path / "go-on").touch()
+        until(lambda: states(json.loads(node.get("/v1/models/sum")[2])) == {"2": "AVAILABLE"})
     assert not callers.errors
     assert callers.statuses() == {200}
 
