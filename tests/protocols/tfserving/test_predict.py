@@ -119,6 +119,7 @@ def test_everything_but_the_three_tokens_is_strict(body):
 def test_an_unknown_key_is_ignored_and_a_repeated_one_refused():
     assert decoded(SCALARS, {"instances": [1], "more": {"a": [{"b": 1}]}}).rows == 1
     assert code_of(SCALARS, b'{"instances": [1], "instances": [2]}') == "duplicate-key"
+    assert code_of(ONE, b'{"instances": [[1, 2]], "instances": [[3, 4]]}') == "duplicate-key"
     assert code_of(SCALARS, b'{"instances": [NaN], "instances": [2]}') == "duplicate-key"
     assert code_of(SCALARS, b'{"instances": [{"x": 1, "x": 2}]}') == "duplicate-key"
 
@@ -285,3 +286,21 @@ def test_no_bytes_make_decoding_fail_in_another_way(body):
 def test_floats_come_back_as_they_were_sent(values):
     body, _ = SCALARS.encode(decoded(SCALARS, {"instances": [1]}), {"y": np.array(values)})
     assert np.array_equal(json.loads(body)["predictions"], values, equal_nan=True)
+
+
+@given(
+    st.lists(st.lists(st.floats(width=32) | st.integers(-9, 9) | st.none(), min_size=1, max_size=3), max_size=4),
+    st.sampled_from(["FP32", "FP64", "INT64", "UINT8"]),
+)
+def test_the_usual_way_and_the_general_one_agree(rows, datatype):
+    codec = codec_of(("x", datatype, (-1, 2)))
+
+    def outcome(document):
+        try:
+            with np.errstate(over="ignore"):
+                return decoded(codec, document).inputs["x"].tolist()
+        except InvalidInput as error:
+            return error.code
+
+    # A key that nobody knows makes it look closer.
+    assert outcome({"instances": rows}) == outcome({"instances": rows, "more": 1})
