@@ -49,9 +49,12 @@ protobuf:
 	for file in oip/open_inference tfserving/tf_serving; do $(PYTHON) -m grpc_tools.protoc \
 		-I src/penstock/protocols/$${file%/*} --descriptor_set_out=src/penstock/protocols/$$file.binpb $${file#*/}.proto; done
 
-# The one lock: every extra and what the tests need, with hashes, without the address of an index.
+# The extras that the lock holds. The others (torch, tensorflow, ...) take gigabytes: `make verify WHAT=kinds` installs them.
+LIGHT := pack control log judge plot grpc postgres s3 sklearn xgboost lightgbm catboost
+
+# The one lock: every light extra and what the tests need, with hashes, without the address of an index.
 lock:
-	uv pip compile -q pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile -q pyproject.toml $(LIGHT:%=--extra %) --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --upgrade -o requirements/all.txt
 	echo "uv" | uv pip compile -q - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 		--no-header --upgrade -o requirements/uv.txt

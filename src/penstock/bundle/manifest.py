@@ -18,8 +18,11 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MEASUREMENTS = "measurements.json"
 
-Runtime = Literal["onnx", "sklearn", "xgboost", "lightgbm", "catboost", "python"]
-Serialization = Literal["onnx", "skops", "pickle", "joblib", "native", "source"]
+Runtime = Literal[
+    "onnx", "sklearn", "xgboost", "lightgbm", "catboost", "python",
+    "torch", "huggingface", "tensorflow", "tflite", "statsmodels", "spacy",
+]  # fmt: skip
+Serialization = Literal["onnx", "skops", "pickle", "joblib", "native", "source", "safetensors"]
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

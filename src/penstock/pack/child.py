@@ -10,7 +10,6 @@ import os
 import resource
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from penstock.core.tensors import Tensors
 from penstock.pack.estimator import EstimatorOriginal
 from penstock.pack.messages import read_message, write_message
 from penstock.pack.opening import open_file
+from penstock.runtime.load import load_artifact
 from penstock.runtime.model import Model
 
 Answer = tuple[Tensors, dict[str, Any]]
@@ -59,15 +59,16 @@ class _Server:
     def convert(self, inputs: Tensors, meta: dict[str, Any]) -> Answer:
         forms, reason = self._original.convert()
         models: Tensors = {str(number): np.frombuffer(form.model, np.uint8) for number, form in enumerate(forms)}
-        about = [{"name": form.name, "converter": form.converter, "note": form.note} for form in forms]
+        about = [
+            msgspec.to_builtins({key: value for key, value in msgspec.structs.asdict(form).items() if key != "model"})
+            for form in forms
+        ]
         return models, {"forms": about, "reason": reason}
 
     def load(self, inputs: Tensors, meta: dict[str, Any]) -> Answer:
         artifact = msgspec.convert(meta["artifact"], Artifact)
-        permits = {"allow_pickle": meta["allow_pickle"]} if artifact.runtime == "sklearn" else {}
-        framework = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
         signature = msgspec.convert(meta["signature"], Signature)
-        self._model = framework.load(Path(meta["path"]), artifact, signature, **permits)
+        self._model = load_artifact(Path(meta["path"]), artifact, signature, allow_pickle=meta["allow_pickle"])
         return {}, {}
 
     def answer(self, inputs: Tensors, meta: dict[str, Any]) -> Answer:

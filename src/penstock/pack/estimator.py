@@ -64,8 +64,12 @@ class EstimatorOriginal:
         """See `Original.convert`."""
         if self.description.runtime == "python" or self._signature is None:
             return [], "a Python class is served as it is"
+        # Kinds that are programs, not estimators, bring a converter of their own.
+        own = getattr(self._flavor, "convert", None)
         with _quiet():
             try:
+                if own is not None:
+                    return own(self._estimator, self._signature), ""
                 return candidates(self._estimator, self._library, self._signature), ""
             except CannotConvert as error:
                 return [], str(error)

@@ -106,8 +106,12 @@ def _free_integers(values: Values, low: float, rows: int, rng: np.random.Generat
     return out
 
 
-def synthetic_calls(signature: Signature, calls: int, rows: int, seed: int) -> list[Tensors]:
+def synthetic_calls(
+    signature: Signature, calls: int, rows: int, seed: int, texts: tuple[str, ...] = ()
+) -> list[Tensors]:
     """Seeded calls for a model that came without a sample; axes of unknown length get `rows` (the first) or 4.
+
+    Inputs of text are some of `texts`.
 
     Example:
         >>> field = Field(name="x", datatype="INT8", shape=(-1, 3))
@@ -117,7 +121,10 @@ def synthetic_calls(signature: Signature, calls: int, rows: int, seed: int) -> l
     """
     rng = np.random.default_rng(seed)
     return [
-        {field.name: _synthetic(field, _shape(field, rows, signature.batched), rng) for field in signature.inputs}
+        {
+            field.name: _synthetic(field, _shape(field, rows, signature.batched), rng, texts)
+            for field in signature.inputs
+        }
         for _ in range(calls)
     ]
 
@@ -127,7 +134,7 @@ def _shape(field: Field, rows: int, batched: bool) -> tuple[int, ...]:
     return tuple(size if size >= 0 else (first if axis == 0 else 4) for axis, size in enumerate(field.shape))
 
 
-def _synthetic(field: Field, shape: tuple[int, ...], rng: np.random.Generator) -> Values:
+def _synthetic(field: Field, shape: tuple[int, ...], rng: np.random.Generator, told: tuple[str, ...]) -> Values:
     dtype = DTYPES[field.datatype]
     if dtype.kind == "f":
         return rng.standard_normal(shape).astype(dtype)
@@ -136,6 +143,6 @@ def _synthetic(field: Field, shape: tuple[int, ...], rng: np.random.Generator) -
     if dtype.kind in "iu":
         # Small and not negative: such numbers are mostly indices and lengths.
         return rng.integers(0, 4, shape).astype(dtype)
-    texts = np.array([f"text-{number}" for number in range(8)], object)
+    texts = np.array(told or [f"text-{number}" for number in range(8)], object)
     out: Values = texts[rng.integers(0, len(texts), shape)]
     return out

@@ -9,7 +9,16 @@ from typing import Any
 
 from penstock.bundle.archive import check_member_name
 from penstock.bundle.manifest import Artifact, Runtime, Serialization
-from penstock.core.errors import InvalidInput, ModelFailed, NotFound, PenstockError, Refused, Unsupported
+from penstock.core.errors import (
+    InvalidInput,
+    ModelFailed,
+    NotFound,
+    PenstockError,
+    Refused,
+    Unavailable,
+    Unsupported,
+)
+from penstock.pack.folders import artifact_of_folder, files_of_folder
 
 _KINDS: dict[str, tuple[Runtime, Serialization]] = {
     ".joblib": ("sklearn", "joblib"),
@@ -22,12 +31,20 @@ _KINDS: dict[str, tuple[Runtime, Serialization]] = {
     ".ubj": ("xgboost", "native"),
     ".txt": ("lightgbm", "native"),
     ".cbm": ("catboost", "native"),
+    ".pt2": ("torch", "native"),
+    ".pt": ("torch", "native"),
+    ".pth": ("torch", "native"),
+    ".keras": ("tensorflow", "native"),
+    ".tflite": ("tflite", "native"),
 }
+# Kinds whose packages an extra of the same name brings.
+_EXTRAS = ("torch", "huggingface", "tensorflow", "tflite", "statsmodels", "spacy")
 
 
 def artifact_of(model: str) -> tuple[Path, Artifact]:
-    """The file that `model` names and what it will be in the bundle: a model file, or `file.py:ClassName`.
+    """The file that `model` names and what it will be in the bundle: a model file, a folder, or `file.py:ClassName`.
 
+    Of a folder it is the file by which its kind is known.
     Raises NotFound for a missing file, Unsupported for a kind of file that is no model.
     """
     source, colon, entry = model.rpartition(":")
@@ -36,13 +53,15 @@ def artifact_of(model: str) -> tuple[Path, Artifact]:
         if not entry.isidentifier():
             raise Unsupported("unknown-model-file", f"{entry!r} names no class", hint="write model.py:Model")
         artifact = Artifact(path=f"original/{name}", runtime="python", serialization="source", entry=entry)
+    elif Path(model).is_dir():
+        path, artifact = artifact_of_folder(Path(model))
     else:
         path = Path(model)
         if path.suffix.lower() not in _KINDS:
             raise Unsupported(
                 "unknown-model-file",
                 f"{path.name or model!r} is no kind of model file we know",
-                hint=f"one of {', '.join(_KINDS)}, or file.py:ClassName for a Python class",
+                hint=f"one of {', '.join(_KINDS)}, a model's folder, or file.py:ClassName for a Python class",
             )
         runtime, serialization = _KINDS[path.suffix.lower()]
         artifact = Artifact(path=f"original/model{path.suffix.lower()}", runtime=runtime, serialization=serialization)
@@ -61,13 +80,26 @@ def open_file(path: Path, artifact: Artifact) -> Any:
         return _open(path, artifact)
     except PenstockError:
         raise
+    except ModuleNotFoundError as error:
+        if artifact.runtime not in _EXTRAS:
+            raise _cannot_open(path, artifact, error) from error
+        raise Unavailable(
+            "module-missing",
+            f"packing a {artifact.runtime} model needs the module {error.name!r}, which this Python does not have",
+            hint=f"pip install 'penstock[pack,{artifact.runtime}]'",
+        ) from error
     except Exception as error:  # libraries' parsers and users' classes may raise anything while they open a file
-        said = f"{path.name} cannot be opened: {type(error).__name__}: {str(error)[:300]}"
-        if artifact.runtime == "python":
-            hint = "give the files and modules it needs in one folder, with --assets FOLDER"
-            raise ModelFailed("model-failed", said, hint=hint) from error
-        hint = "install the package it was trained with" if isinstance(error, ImportError) else ""
-        raise InvalidInput("damaged-model", said, hint=hint) from error
+        raise _cannot_open(path, artifact, error) from error
+
+
+def _cannot_open(path: Path, artifact: Artifact, error: Exception) -> PenstockError:
+    said = f"{path.name} cannot be opened: {type(error).__name__}: {str(error)[:300]}"
+    if artifact.runtime == "python":
+        return ModelFailed(
+            "model-failed", said, hint="give the files and modules it needs in one folder, with --assets FOLDER"
+        )
+    hint = "install the package it was trained with" if isinstance(error, ImportError) else ""
+    return InvalidInput("damaged-model", said, hint=hint)
 
 
 def _open(path: Path, artifact: Artifact) -> Any:
@@ -95,7 +127,7 @@ def files_beside(path: Path, artifact: Artifact, assets: str) -> dict[str, Path]
     if artifact.runtime == "onnx" and not assets:
         return {name: _plain_file(path.parent, name) for name in _external_data(path)}
     if not assets:
-        return {}
+        return _beside_in_folder(path, artifact)
     folder = Path(assets)
     if artifact.runtime != "python" or not folder.is_dir():
         raise NotFound("unknown-file", f"there is no folder {assets}, or the model is no Python class to need one")
@@ -105,6 +137,13 @@ def files_beside(path: Path, artifact: Artifact, assets: str) -> dict[str, Path]
         for name in names
         if "__pycache__" not in name.split("/") and (folder / name).resolve() != path.resolve()
     }
+
+
+def _beside_in_folder(path: Path, artifact: Artifact) -> dict[str, Path]:
+    beside = files_of_folder(path, artifact)
+    if artifact.serialization == "onnx":
+        beside |= {name: _plain_file(path.parent, name) for name in _external_data(path)}
+    return beside
 
 
 def _plain_file(folder: Path, name: str) -> Path:

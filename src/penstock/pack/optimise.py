@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from penstock.bundle.archive import check_member_name
 from penstock.bundle.manifest import Artifact, Evidence
 from penstock.core.errors import PenstockError
 from penstock.core.signature import Field, Signature
@@ -20,12 +22,14 @@ from penstock.pack.equivalence import Comparison, Run, answered_rows, compare_an
 from penstock.pack.estimator import best_seconds
 from penstock.pack.original import Original
 from penstock.pack.perturb import perturbed
-from penstock.pack.question import Question, golden_calls
+from penstock.pack.question import Question, golden_calls, made_up_sample
 from penstock.pack.sample import Sample
-from penstock.runtime.frameworks import onnx as onnx_framework
+from penstock.runtime.load import load_artifact
 
 SERVED = "served/model.onnx"
 MOST_ROWS = 10_000
+# Rows to compare on where no sample was given.
+_MADE_UP = 64
 _CHUNK = 1000
 _REFUSED = 16
 # An ONNX form this much slower at one row and at many is no optimisation, however equal it is.
@@ -91,8 +95,9 @@ def optimise(original: Original, artifact: Artifact, question: Question, root: P
     Without `convert` there is nothing to choose: the original is served.
     """
     signature, sample = question.signature, question.sample
-    if sample is None or original.description.declared is not None:
+    if original.description.runtime == "onnx":
         return _as_given(original, artifact, question)
+    sample = sample or made_up_sample(question, _MADE_UP)
     options = {**artifact.options, **sample.options, **original.description.options}
     original.bind(signature, options)
     forms, reason = original.convert()
@@ -100,11 +105,12 @@ def optimise(original: Original, artifact: Artifact, question: Question, root: P
     if _labels_are_best_scores(trial.answers, signature):
         options["derive_predictions"] = True
     artifact = msgspec.structs.replace(artifact, options=options)
-    forms, reason = original.convert() if convert else ([], "the original was asked for")
-    several = {rows: _rows(sample.inputs, rows) for rows in (1, 64)}
+    if not convert:
+        forms, reason = [], "the original was asked for"
+    several = {rows: _rows(sample.inputs, rows) for rows in (1, 64)} if signature.batched else {1: sample.inputs}
     before = {rows: original.seconds(inputs) for rows, inputs in several.items()}
     for form in forms:
-        served, reason = _try(form, trial, signature, root, before, several)
+        served, reason = _try(form, artifact, trial, signature, root, before, several)
         if served is not None:
             return msgspec.structs.replace(served, original=artifact)
     original.bind(signature, options)
@@ -139,21 +145,33 @@ def _as_given(original: Original, artifact: Artifact, question: Question) -> Ser
 
 def make_trial(run: Run, sample: Sample, signature: Signature, seed: int, *, with_perturbed: bool) -> Trial:
     """The original's answers to the sample (at most 10 000 rows of it) and, when asked, to rows made from it."""
+    if not signature.batched:
+        return Trial([(sample.inputs, run(sample.inputs))], [], [])
     chosen = np.arange(sample.rows)
     if sample.rows > MOST_ROWS:
         chosen = np.sort(np.random.default_rng(seed).choice(sample.rows, MOST_ROWS, replace=False))
     chunks = [take(sample.inputs, chosen[at : at + _CHUNK]) for at in range(0, len(chosen), _CHUNK)]
     made, refused = [], []
-    for block in perturbed(sample, signature.inputs, seed).values() if with_perturbed else ():
+    for block in perturbed(sample, _fields(signature), seed).values() if with_perturbed else ():
         answered, others = answered_rows(run, block)
         made += answered
         refused += others[:_REFUSED]
     return Trial([(chunk, run(chunk)) for chunk in chunks], made, refused)
 
 
+def _fields(signature: Signature) -> tuple[Field, ...]:
+    """The inputs, whole numbers of a graph being indices: of one that is in no table nobody knows what it means."""
+    if signature.layout != "tensors":
+        return signature.inputs
+    return tuple(
+        msgspec.structs.replace(field, categories=(), closed=True) if "INT" in field.datatype else field
+        for field in signature.inputs
+    )
+
+
 def _labels_are_best_scores(answers: list[Tensors], signature: Signature) -> bool:
     """Whether `predict` is the arg-max of `predict_proba` everywhere, so that one of the two suffices."""
-    if signature.classes is None or not all("probabilities" in answer for answer in answers):
+    if signature.classes is None or not all({"predictions", "probabilities"} <= answer.keys() for answer in answers):
         return False
     classes: Values = np.empty(len(signature.classes), object)
     classes[:] = signature.classes
@@ -165,26 +183,29 @@ def _labels_are_best_scores(answers: list[Tensors], signature: Signature) -> boo
 
 def _try(
     form: Candidate,
+    original: Artifact,
     trial: Trial,
     signature: Signature,
     root: Path,
     before: dict[int, float],
     several: dict[int, Tensors],
 ) -> tuple[Served | None, str]:
-    artifact = _artifact(signature)
+    artifact = _artifact(form, signature)
     path = root / SERVED
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(form.model)
+    for name in form.beside:
+        shutil.copyfile((root / original.path).with_name(check_member_name(name)), path.with_name(name))
     try:
-        model = onnx_framework.load(path, artifact, signature)
+        model = load_artifact(path, artifact, signature)
     except PenstockError as error:
-        path.unlink()
+        shutil.rmtree(path.parent)
         return None, f"its ONNX form ({form.name}) cannot be opened: {error.message}"
     found = trial.compare(model.run, signature)
     after = {rows: best_seconds(model, inputs) for rows, inputs in several.items()} if found.equal else {}
     if not found.equal or all(after[rows] > _SLOWER * before[rows] for rows in after):
         model.close()
-        path.unlink()
+        shutil.rmtree(path.parent)
         return None, _why_not(form, found)
     served = _datatypes(signature, model.run(several[1]))
     return Served(
@@ -198,11 +219,11 @@ def _try(
     ), ""
 
 
-def _artifact(signature: Signature) -> Artifact:
+def _artifact(form: Candidate, signature: Signature) -> Artifact:
     # ONNX has no missing text; the converter gives this one its meaning.
     texts = any(field.datatype == "BYTES" and field.nullable for field in signature.inputs)
-    options: dict[str, Any] = {"missing_text": MISSING_TEXT} if texts else {}
-    return Artifact(path=SERVED, runtime="onnx", serialization="onnx", options=options)
+    missing: dict[str, Any] = {"missing_text": MISSING_TEXT} if texts and form.runtime == "onnx" else {}
+    return Artifact(path=SERVED, runtime=form.runtime, serialization="onnx", options={**missing, **form.options})
 
 
 def _why_not(form: Candidate, found: Comparison) -> str:

@@ -17,7 +17,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     """What a trained model says about itself.
 
     `features` are the names it was trained with, `width` how many there were; `categories` the values that its
-    encoders know, by column; `options` are for its adapter; `declared` is the signature of a graph that has one.
+    encoders know, by column; `options` are for its adapter; `declared` is the signature of a graph that has one;
+    `texts` are made-up ones, such as a model of language is given in place of anybody's.
     """
 
     runtime: Runtime
@@ -31,6 +32,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     distributions: tuple[str, ...] = ()
     options: dict[str, Any] = {}
     declared: Signature | None = None
+    texts: tuple[str, ...] = ()
 
 
 class Original(Protocol):

@@ -175,13 +175,13 @@ def _profile(root: Path, served: Served, question: Question) -> bool:
 
 
 def _builtin(root: Path, served: Artifact) -> bool:
-    return served.runtime == "onnx" and uses_builtin_operators((root / served.path).read_bytes())
+    return served.serialization == "onnx" and uses_builtin_operators((root / served.path).read_bytes())
 
 
 def _needed(about: Description, served: Served) -> list[str]:
     """What a process needs to run what is served, which is not what it took to train it."""
-    if served.artifact.runtime == "onnx":
-        return ["numpy", "onnxruntime"]
+    if served.artifact.serialization == "onnx":
+        return ["numpy", "onnxruntime", *(["tokenizers"] if served.artifact.runtime == "huggingface" else [])]
     return sorted({*about.distributions, *(["pandas"] if served.signature.layout == "table" else [])})
 
 

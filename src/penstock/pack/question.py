@@ -30,6 +30,7 @@ class Question(msgspec.Struct, frozen=True):
     sample: Sample | None
     seed: int
     data_digest: str = ""
+    texts: tuple[str, ...] = ()
 
 
 def ask_estimator(original: Original, data: Any, choices: Choices) -> Question:
@@ -44,15 +45,16 @@ def ask_estimator(original: Original, data: Any, choices: Choices) -> Question:
 
 def ask_graph(original: Original, declared: Signature, path: Any, data: Any, choices: Choices) -> Question:
     """The question to a graph that declares its signature; what it leaves open is seen in its answers."""
+    texts = original.description.texts
     if data is None:
-        question = Question(declared, None, _seed(digest_of_file(path)))
+        question = Question(declared, None, _seed(digest_of_file(path)), texts=texts)
     else:
         sample = read_sample(data, target=choices.target, dtypes=choices.dtypes)
         sample = fit_sample(_named(sample, declared), original.description, choices.sensitive)
         bound, _ = Binder(msgspec.structs.replace(declared, inputs=sample.fields), text_only=False)(sample.inputs)
         sample = msgspec.structs.replace(sample, inputs=bound)
         declared = msgspec.structs.replace(declared, inputs=sample.fields)
-        question = Question(declared, sample, _seed(sample.digest()), sample.digest())
+        question = Question(declared, sample, _seed(sample.digest()), sample.digest(), texts)
     original.bind(declared, {})
     call = golden_calls(question, original.run)[0][0]
     outputs = tuple(_ranked(field, call.outputs, declared.batched) for field in declared.outputs)
@@ -95,12 +97,12 @@ def golden_calls(question: Question, run: Run) -> tuple[list[GoldenCall], bool]:
     Raises ModelFailed("sample-refused") when the model answers none of them.
     """
     sample, signature = question.sample, question.signature
-    if sample is not None and signature.batched:
+    if sample is not None and signature.batched and not question.texts:
         rows, synthetic = golden_rows(sample, signature.inputs, question.seed)
         return [GoldenCall(*answerable(run, rows))], synthetic
-    if sample is not None and not any(field.sensitive for field in signature.inputs):
+    if sample is not None and not (question.texts or any(field.sensitive for field in signature.inputs)):
         return [GoldenCall(sample.inputs, run(sample.inputs))], False
-    calls = synthetic_calls(signature, 1 if signature.batched else _CALLS, ROWS, question.seed)
+    calls = made_up_calls(question, ROWS)
     answered, said = [], ""
     for call in calls:
         try:
@@ -114,3 +116,15 @@ def golden_calls(question: Question, run: Run) -> tuple[list[GoldenCall], bool]:
             hint="give --sample with inputs it can answer",
         )
     return answered, True
+
+
+def made_up_calls(question: Question, rows: int) -> list[Tensors]:
+    """Seeded calls of `rows` rows; several for a model without rows."""
+    calls = 1 if question.signature.batched else _CALLS
+    return synthetic_calls(question.signature, calls, rows, question.seed, question.texts)
+
+
+def made_up_sample(question: Question, rows: int) -> Sample:
+    """The sample where there is none: one made-up call."""
+    fields = question.signature.inputs
+    return Sample("tensors", fields, made_up_calls(question, rows)[0], {})

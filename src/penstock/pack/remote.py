@@ -132,11 +132,8 @@ class RemoteOriginal:
         """See `Original.convert`."""
         models, said = self._child.ask("convert")
         forms = [
-            Candidate(
-                name=str(form["name"]),
-                model=models[str(number)].tobytes(),
-                converter={str(key): str(value) for key, value in form["converter"].items()},
-                note=str(form["note"]),
+            msgspec.structs.replace(
+                msgspec.convert({**form, "model": b""}, Candidate), model=models[str(number)].tobytes()
             )
             for number, form in enumerate(said["forms"])
         ]

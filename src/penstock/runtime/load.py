@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from penstock.bundle.bundle import Bundle
 from penstock.bundle.manifest import Artifact
 from penstock.core.errors import Unavailable
+from penstock.core.signature import Signature
 from penstock.runtime.model import Model
+
+# Libraries whose models may be pickles.
+_PICKLED = ("sklearn", "statsmodels")
 
 
 def load_model(bundle: Bundle, artifact: Artifact | None = None, *, allow_pickle: bool = False) -> Model:
@@ -19,10 +24,16 @@ def load_model(bundle: Bundle, artifact: Artifact | None = None, *, allow_pickle
     that may not be opened, InvalidInput for a damaged one.
     """
     artifact = artifact or bundle.manifest.served
-    permits = {"allow_pickle": allow_pickle} if artifact.runtime == "sklearn" else {}
+    path, signature = bundle.path(artifact.path), bundle.manifest.signature
+    return load_artifact(path, artifact, signature, allow_pickle=allow_pickle)
+
+
+def load_artifact(path: Path, artifact: Artifact, signature: Signature, *, allow_pickle: bool = False) -> Model:
+    """Load the artifact that lies at `path`; see `load_model`."""
+    permits = {"allow_pickle": allow_pickle} if artifact.runtime in _PICKLED else {}
     try:
         framework = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
-        model: Model = framework.load(bundle.path(artifact.path), artifact, bundle.manifest.signature, **permits)
+        model: Model = framework.load(path, artifact, signature, **permits)
     except ModuleNotFoundError as error:
         raise Unavailable(
             "module-missing",
