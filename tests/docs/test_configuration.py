@@ -14,7 +14,9 @@ from penstock.serving.settings import NodeSettings
 
 PAGE = "docs/reference/configuration.md"
 # These set what a library reads when it is imported.
-SETTERS = {f"runtime/{name}.py" for name in ("ort", "frameworks/torch", "frameworks/tensorflow")}
+SETTERS = {
+    f"runtime/{name}.py" for name in ("ort", "frameworks/torch", "frameworks/huggingface", "frameworks/tensorflow")
+}
 VARIABLE = re.compile(r"(?:PENSTOCK|AWS|PG|ORT|UV|LOGNAME|USER|USERNAME|HOME|TMPDIR)(?:_?[A-Z0-9]+)*(?:_[A-Z0-9]+)*")
 
 

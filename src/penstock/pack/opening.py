@@ -86,10 +86,15 @@ def open_file(path: Path, artifact: Artifact) -> Any:
         raise Unavailable(
             "module-missing",
             f"packing a {artifact.runtime} model needs the module {error.name!r}, which this Python does not have",
-            hint=f"pip install 'penstock[pack,{artifact.runtime}]'",
+            hint=f"pip install 'penstock[{','.join(_extras_for(artifact, error))}]'",
         ) from error
     except Exception as error:  # libraries' parsers and users' classes may raise anything while they open a file
         raise _cannot_open(path, artifact, error) from error
+
+
+def _extras_for(artifact: Artifact, error: ModuleNotFoundError) -> list[str]:
+    missing = (error.name or "").partition(".")[0]
+    return list(dict.fromkeys(["pack", artifact.runtime, *([missing] if missing in _EXTRAS else [])]))
 
 
 def _cannot_open(path: Path, artifact: Artifact, error: Exception) -> PenstockError:

@@ -20,15 +20,7 @@ class OnnxModel:
     """An ONNX Runtime session whose input and output names are the signature's."""
 
     def __init__(self, path: Path, artifact: Artifact, signature: Signature) -> None:
-        options = ort.SessionOptions()
-        # One thread a call: the node runs one event loop per core, and threads of the model would fight over them.
-        options.intra_op_num_threads = int(artifact.options.get("threads", 1))
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        # The arena keeps its high-water mark for ever: memory would not come back after an unload.
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 4
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = session_of(path, artifact.options)
         # What InferenceSession.run calls after checks in Python that the signature has already made.
         self._run: Any = session._sess.run
         self._names = [field.name for field in signature.outputs]
@@ -54,6 +46,19 @@ class OnnxModel:
     def close(self) -> None:
         """Drop the session, and with it the memory of its weights."""
         self._run = None
+
+
+def session_of(path: Path, told: Mapping[str, Any]) -> Any:
+    """A session for the graph at `path`. Options: `threads` (default 1)."""
+    options = ort.SessionOptions()
+    # One thread a call: the node runs one event loop per core, and threads of the model would fight over them.
+    options.intra_op_num_threads = int(told.get("threads", 1))
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # The arena keeps its high-water mark for ever: memory would not come back after an unload.
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 4
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _filled(array: Array, text: str) -> Array:
