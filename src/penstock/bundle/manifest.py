@@ -19,10 +19,10 @@ MANIFEST = "manifest.json"
 MEASUREMENTS = "measurements.json"
 
 Runtime = Literal[
-    "onnx", "sklearn", "xgboost", "lightgbm", "catboost", "python",
+    "onnx", "sklearn", "xgboost", "lightgbm", "catboost", "python", "mlflow", "graph",
     "torch", "huggingface", "tensorflow", "tflite", "statsmodels", "spacy",
 ]  # fmt: skip
-Serialization = Literal["onnx", "skops", "pickle", "joblib", "native", "source", "safetensors"]
+Serialization = Literal["onnx", "skops", "pickle", "joblib", "native", "source", "safetensors", "graph"]
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,6 +135,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     lineage: Lineage = Lineage()
     waiver: Waiver | None = None
     licence: str = ""
+
+    @property
+    def takes_parameters(self) -> bool:
+        """Whether the parameters of a call reach the model, so that calls with different ones are not alike."""
+        return self.served.runtime in ("python", "mlflow", "graph")
 
     def to_json(self) -> bytes:
         """The canonical bytes that are stored and hashed."""

@@ -36,7 +36,10 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def pack_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or file.py:ClassName.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A model file, file.py:ClassName, or an MLflow model: its folder or URI."),
+    ],
     name: Annotated[str, typer.Option(help="The model's name.")],
     sample: Annotated[str, typer.Option(help="Rows like those to be answered: CSV, Parquet or NPZ.")] = "",
     target: Annotated[str, typer.Option(help="The column that is the label, and no input.")] = "",
@@ -44,6 +47,7 @@ def pack_command(
     sensitive: Annotated[_Options | None, typer.Option(metavar="COL", help="Store no value of this column.")] = None,
     allow_pickle: Annotated[str, typer.Option(metavar="REASON", help="Why a pickle may be opened once.")] = "",
     out: Annotated[Path | None, typer.Option(help="Default: NAME.penstock; a folder if it ends otherwise.")] = None,
+    flavor: Annotated[str, typer.Option(help="Of an MLflow model, for example python_function.")] = "",
     assets: Annotated[str, typer.Option(metavar="FOLDER", help="Files that a Python class loads.")] = "",
     vendor: Annotated[bool, typer.Option(help="Put the wheels of the environment into the bundle.")] = False,
     convert: Annotated[bool, typer.Option(help="Serve an equal ONNX form; --no-convert serves the original.")] = True,
@@ -66,6 +70,7 @@ def pack_command(
             dtypes=read_types(dtype, "--dtype"),
             sensitive=tuple(sensitive or ()),
             allow_pickle=allow_pickle,
+            flavor=flavor,
             assets=assets,
             vendor=vendor,
             convert=convert,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,13 @@ import msgspec
 import numpy as np
 
 from penstock.bundle.manifest import Artifact
-from penstock.core.errors import ModelFailed, PenstockError
-from penstock.core.frames import decode_frame, encode_frame
 from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.pack.estimator import EstimatorOriginal
-from penstock.pack.messages import read_message, write_message
 from penstock.pack.opening import open_file
 from penstock.runtime.load import load_artifact
 from penstock.runtime.model import Model
+from penstock.runtime.trial import serve
 
 Answer = tuple[Tensors, dict[str, Any]]
 
@@ -80,21 +77,7 @@ def main() -> None:
     questions, answers = os.fdopen(int(sys.argv[1]), "rb"), os.fdopen(int(sys.argv[2]), "wb")
     # A crash of a hostile model must not leave gigabytes of its memory in the working folder.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    server = _Server()
-    while (question := read_message(questions)) is not None:
-        tensors, meta = decode_frame(question)
-        handle: Callable[[Tensors, dict[str, Any]], Answer] = getattr(server, meta["do"])
-        try:
-            write_message(answers, encode_frame(*handle(tensors, meta)))
-        except PenstockError as error:
-            write_message(answers, _failure(error))
-        except Exception as error:  # a model's file may raise anything; the reason goes to the one who asked
-            write_message(answers, _failure(ModelFailed("model-failed", f"{type(error).__name__}: {str(error)[:300]}")))
-
-
-def _failure(error: PenstockError) -> bytes:
-    said = {"kind": error.kind, "code": error.code, "message": error.message, "hint": error.hint}
-    return encode_frame({}, {"error": said})
+    serve(_Server(), questions, answers)
 
 
 if __name__ == "__main__":

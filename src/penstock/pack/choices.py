@@ -14,15 +14,16 @@ from penstock.core.names import check_name
 class Choices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The model's `name`; everything else has a default.
 
-    `target` is the label's column; `dtypes` overrides what columns are read as; values of `sensitive` columns are
-    stored nowhere; `allow_pickle` is the reason why a pickle may be opened once; `assets` is the folder a Python class
-    loads from; `vendor` puts the wheels of the environment into the bundle; without `convert` the original is served
-    though it has an equal ONNX form; `licence`, `metrics` and `parameters` are
-    recorded.
+    `flavor` is which of an MLflow model's flavors is packed; `target` is the label's column; `dtypes` overrides what
+    columns are read as; values of `sensitive` columns are stored nowhere; `allow_pickle` is the reason why a pickle may
+    be opened once; `assets` is the folder a Python class loads from; `vendor` puts the wheels of the environment into
+    the bundle; without `convert` the original is served though it has an equal ONNX form; `licence`, `metrics` and
+    `parameters` are recorded.
     """
 
     name: str
     target: str = ""
+    flavor: str = ""
     dtypes: dict[str, str] = {}
     sensitive: tuple[str, ...] = ()
     allow_pickle: str = ""

@@ -11,17 +11,22 @@ from pathlib import Path
 
 from penstock.bundle.manifest import Environment
 from penstock.core.errors import Unavailable
+from penstock.pack.lock import Lock
 from penstock.runtime.environment import lock_current, lock_wheels
 
 REQUIREMENTS, WHEELS = "requirements.txt", "wheels"
 
 
-def write_environment(root: Path, distributions: Iterable[str], *, vendor: bool) -> Environment:
+def write_environment(
+    root: Path, distributions: Iterable[str], *, vendor: bool, lock: Lock | None = None
+) -> Environment:
     """Lock the distributions as installed here into `root`; `vendor` downloads their wheels beside the lock.
+
+    With a `lock` that the model brought along that one is written.
 
     Raises NotFound("unknown-distribution") and Unavailable("wheels-unavailable").
     """
-    text, environment = lock_current(sorted(distributions))
+    text, environment = (lock.text, lock.environment) if lock else lock_current(sorted(distributions))
     if vendor:
         (root / REQUIREMENTS).write_text(text)
         download_wheels(root / REQUIREMENTS, root / WHEELS)

@@ -14,6 +14,7 @@ from penstock.bundle.manifest import Artifact
 from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.pack.convert import Candidate, CannotConvert, candidates
+from penstock.pack.lock import Lock
 from penstock.runtime.frameworks.tabular import failed, reader
 from penstock.runtime.model import Model
 
@@ -22,6 +23,8 @@ _BOOSTERS = {"xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost
 
 class EstimatorOriginal:
     """See `Original`. `waived`: somebody gave a reason to store the estimator as a pickle if need be."""
+
+    lock: Lock | None = None
 
     def __init__(self, estimator: Any, runtime: str = "", *, waived: bool = False) -> None:
         library = _BOOSTERS.get(type(estimator).__module__.partition(".")[0], "sklearn")

@@ -11,6 +11,7 @@ from penstock.bundle.manifest import Artifact, Runtime
 from penstock.core.signature import Scalar, Signature
 from penstock.core.tensors import Tensors
 from penstock.pack.convert import Candidate
+from penstock.pack.lock import Lock
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +37,13 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Original(Protocol):
-    """A trained model in this process, or in a child process when it came as a file."""
+    """A trained model in this process, or in a child process when it came as a file.
+
+    `lock` is the environment that it brought along, and None for what runs in this one.
+    """
 
     description: Description
+    lock: Lock | None
 
     def probe(self, draft: Signature, inputs: Tensors, options: dict[str, Any]) -> Tensors:
         """What the model answers before anybody knows its outputs; `draft` has no outputs yet."""

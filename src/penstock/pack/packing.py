@@ -22,6 +22,7 @@ from penstock.pack.environment import write_environment
 from penstock.pack.equivalence import join, prove_batching, take
 from penstock.pack.estimator import EstimatorOriginal
 from penstock.pack.lineage import lineage_of
+from penstock.pack.mlflow_source import folder_of, is_mlflow, read_source
 from penstock.pack.opening import artifact_of, files_beside
 from penstock.pack.optimise import Served, Timing, optimise
 from penstock.pack.original import Description, Original
@@ -48,6 +49,8 @@ def pack(model: Any, sample: Any = None, *, name: str, out: str | Path | None = 
          **choices: Any) -> Packed:  # fmt: skip
     """Pack a trained model: a live estimator, an ONNX `ModelProto`, or the path of a file (`file.py:Class` for source).
 
+    Also an MLflow model: its folder, or `runs:/ID/path`, `models:/NAME/VERSION`, `models:/NAME@ALIAS`.
+
     `sample` are rows like those to be answered: a CSV, Parquet or NPZ file, a DataFrame or an array. `out` is where
     the bundle goes: a file that ends in `.penstock` (default `NAME.penstock`), else a new folder. The other arguments
     are the fields of `Choices`. Raises a PenstockError that says what was wrong; nothing is left at `out` then.
@@ -72,18 +75,47 @@ def pack_file(model: str | Path, sample: Any = None, *, name: str, out: str | Pa
     Raises Refused("pickle-refused") for a pickle or joblib file without `allow_pickle="reason"`.
     """
     wanted = make_choices(name, choices)
+    if is_mlflow(str(model)):
+        return _pack_mlflow(str(model), sample, wanted, out, progress)
     path, artifact = artifact_of(str(model))
-    waiver = None
-    if artifact.serialization in ("pickle", "joblib"):
-        if not wanted.allow_pickle:
-            raise Refused(
-                "pickle-refused",
-                f"{path.name} is a pickle: opening it runs whatever code its author put in it",
-                hint='if you trust where it comes from, say why: allow_pickle="reason"',
-            )
-        waiver = Waiver(reason=wanted.allow_pickle, file_sha256=digest_of_file(path))
+    waiver = _waiver(artifact, path, wanted)
     original = RemoteOriginal(path, artifact, files_beside(path, artifact, wanted.assets))
     return _pack(original, waiver, sample, wanted, out, progress)
+
+
+def _pack_mlflow(
+    model: str, sample: Any, choices: Choices, out: str | Path | None, progress: Progress | None
+) -> Packed:
+    """Pack an MLflow model with its signature, its environment, and its input example where no sample is given."""
+    with tempfile.TemporaryDirectory(prefix="penstock-mlflow-") as folder:
+        scratch = Path(folder)
+        about, source = read_source(folder_of(model, scratch), choices.flavor, scratch)
+        pickles = about.pickles if source.lock else ()
+        waiver = _waiver(source.artifact, about.folder / pickles[0] if pickles else source.path, choices)
+        known = {"mlflow.model": model if "://" not in model and ":/" in model else "", **about.identity}
+        dtypes = {} if sample is None and about.columns is None else about.dtypes()
+        choices = msgspec.structs.replace(
+            choices,
+            dtypes={**dtypes, **choices.dtypes},
+            parameters={**{key: value for key, value in known.items() if value}, **choices.parameters},
+        )
+        sample = about.sample() if sample is None else sample
+        original = RemoteOriginal(
+            source.path, source.artifact, source.beside, lock=source.lock, description=source.description
+        )
+        return _pack(original, waiver, sample, choices, out, progress)
+
+
+def _waiver(artifact: Artifact, path: Path, choices: Choices) -> Waiver | None:
+    if artifact.serialization not in ("pickle", "joblib"):
+        return None
+    if not choices.allow_pickle:
+        raise Refused(
+            "pickle-refused",
+            f"{path.name} is a pickle: opening it runs whatever code its author put in it",
+            hint='if you trust where it comes from, say why: allow_pickle="reason"',
+        )
+    return Waiver(reason=choices.allow_pickle, file_sha256=digest_of_file(path))
 
 
 def _pack(
@@ -128,7 +160,7 @@ def _bundle(
         calls, synthetic = golden_calls(question, served.run)
         batching = _batching(served, question, calls[0].inputs)
         tell("recording golden rows")
-        with Child() as child:
+        with Child(original.lock) as child:
             golden = record(child, root, served.artifact, served.signature, calls, synthetic=synthetic)
             check_original(child, root, served.original, served.artifact, served.signature)
         profiled = _profile(root, served, question)
@@ -147,7 +179,7 @@ def _bundle(
         evidence=served.evidence,
         batching=batching,
         golden=golden,
-        environment=write_environment(root, _needed(about, served), vendor=choices.vendor),
+        environment=write_environment(root, _needed(about, served), vendor=choices.vendor, lock=original.lock),
         profile=PROFILE if profiled else "",
         lineage=lineage_of(about, choices, question.data_digest),
         waiver=_used(waiver, root, artifact),
@@ -189,4 +221,6 @@ def _used(waiver: Waiver | None, root: Path, original: Artifact) -> Waiver | Non
     """The waiver if it was needed: a live estimator may have been stored without a pickle."""
     if waiver is None or original.serialization not in ("pickle", "joblib"):
         return None
+    if original.runtime == "mlflow":
+        return waiver  # of the pickle among its files
     return Waiver(reason=waiver.reason, file_sha256=digest_of_file(root / original.path))

@@ -20,23 +20,31 @@ from penstock.core.frames import decode_frame, encode_frame
 from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.pack.convert import Candidate
-from penstock.pack.messages import read_message, write_message
+from penstock.pack.lock import Lock
 from penstock.pack.original import Description
+from penstock.runtime.messages import read_message, write_message
 
 
 class Child:
-    """A process that answers one question at a time. It is a context: leaving it ends the process."""
+    """A process that answers one question at a time. It is a context: leaving it ends the process.
 
-    def __init__(self) -> None:
+    With a `lock` it runs in that environment, and answers what `penstock.runtime.trial` does.
+    """
+
+    def __init__(self, lock: Lock | None = None) -> None:
         asks, self._questions = os.pipe()
         self._answers, says = os.pipe()
         # -P: a json.py in the working folder must not be imported in place of the real one.
-        command = [sys.executable, "-P", "-m", "penstock.pack.child", str(asks), str(says)]
+        python, module = (lock.python, "penstock.runtime.trial") if lock else (sys.executable, "penstock.pack.child")
+        command = [python, "-P", "-m", module, str(asks), str(says)]
+        self._code = None if lock is None or lock.here else _own_code()
+        environment = {**os.environ, "PYTHONPATH": self._code.name} if self._code else None
         # Its standard output is our error stream: what a model prints must not end up in a command's --json.
         # A session of its own: Ctrl-C is for us, who end it; it would show where it was instead.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, pass_fds=(asks, says), start_new_session=True
-        )
+            command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, pass_fds=(asks, says), start_new_session=True,
+            env=environment,
+        )  # fmt: skip
         os.close(asks)
         os.close(says)
         self._to, self._from = os.fdopen(self._questions, "wb"), os.fdopen(self._answers, "rb")
@@ -61,6 +69,8 @@ class Child:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        if self._code is not None:
+            self._code.cleanup()
         for pipe in (self._to, self._from):
             try:
                 pipe.close()
@@ -73,6 +83,13 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _own_code() -> tempfile.TemporaryDirectory[str]:
+    """A folder from which another Python can import this package and nothing else of ours."""
+    folder = tempfile.TemporaryDirectory(prefix="penstock-code-")
+    (Path(folder.name) / "penstock").symlink_to(Path(__file__).parents[1], target_is_directory=True)
+    return folder
 
 
 def _how(code: int) -> str:
@@ -91,19 +108,25 @@ def _error(said: Mapping[str, Any]) -> PenstockError:
 
 
 class RemoteOriginal:
-    """See `Original`. The file is stored as it was given, with the files that belong to it."""
+    """See `Original`. The file is stored as it was given, with the files that belong to it.
 
-    def __init__(self, path: Path, artifact: Artifact, beside: Mapping[str, Path]) -> None:
+    A model that brings a `lock` is opened in that environment, and described by who read its files.
+    """
+
+    def __init__(self, path: Path, artifact: Artifact, beside: Mapping[str, Path], *, lock: Lock | None = None,
+                 description: Description | None = None) -> None:  # fmt: skip
         self._artifact = artifact
+        self.lock = lock
         # Opened from a copy that holds what the bundle will hold: a class that reads any other file fails here and
         # now, not in production, and a file that changes meanwhile is not stored in another state than it was proven.
         self._stage = Path(tempfile.mkdtemp(prefix="penstock-model-"))
-        self._child = Child()
+        self._child = Child(lock)
         try:
             for name, source in {Path(artifact.path).name: path, **beside}.items():
                 _copy(source, self._stage / "original" / name)
             stored = str(self._stage / artifact.path)
-            _, said = self._child.ask("open", path=stored, artifact=msgspec.to_builtins(artifact))
+            _, said = self._child.ask("open", path=stored, artifact=msgspec.to_builtins(artifact),
+                                     description=msgspec.to_builtins(description))  # fmt: skip
             self.description = msgspec.convert(said.get("description"), Description)
         except msgspec.ValidationError as error:
             self.close()

@@ -45,6 +45,8 @@ class Sample(msgspec.Struct, frozen=True):
 def read_sample(data: Any, *, target: str = "", dtypes: Mapping[str, str] | None = None) -> Sample:
     """Read a CSV, Parquet or NPZ file, a DataFrame, an array, a list of lists or a mapping of arrays.
 
+    A `Sample` is returned as it is.
+
     `target` names the column (or NPZ array) that is the label and no input; `dtypes` overrides what a column is read
     as: a datatype of the protocol, `str`, `category` or a numpy dtype's name. Raises NotFound for a missing file,
     InvalidInput for data that cannot be read, is empty or lacks a column that is named.
@@ -57,6 +59,8 @@ def read_sample(data: Any, *, target: str = "", dtypes: Mapping[str, str] | None
     types = {name: _dtype(name, value) for name, value in (dtypes or {}).items()}
     if isinstance(data, (str, Path)):
         data = _read_file(Path(data), types)
+    if isinstance(data, Sample):
+        return data
     if isinstance(data, pd.Series):
         data = data.to_frame()
     if isinstance(data, pd.DataFrame):
@@ -66,6 +70,18 @@ def read_sample(data: Any, *, target: str = "", dtypes: Mapping[str, str] | None
     if isinstance(data, (np.ndarray, Sequence)):
         return _arrays({"x": np.asarray(data)}, target, types)
     raise InvalidInput("unreadable-sample", f"a sample of type {type(data).__name__} cannot be read", hint=_HINT)
+
+
+def tensors_sample(arrays: Mapping[str, Any]) -> Sample:
+    """A sample of named tensors that stay a dict of arrays, whatever their number and rank.
+
+    Example:
+        >>> tensors_sample({"a": [[1.0, 2.0]]}).layout
+        'tensors'
+    """
+    inputs = {name: _canonical(name, np.asarray(array)) for name, array in arrays.items()}
+    _check_rows(min((array.size for array in inputs.values()), default=0), len(inputs))
+    return Sample("tensors", tuple(_field(name, array) for name, array in inputs.items()), inputs, {})
 
 
 _HINT = "give a CSV, Parquet or NPZ file, a DataFrame or an array"

@@ -38,6 +38,21 @@ def lock_current(distributions: list[str]) -> tuple[str, Environment]:
     return _locked([f"{name}=={version}" for name, version in sorted(pins.items())], wheels="")
 
 
+def lock_resolved(requirements: str, python: str, scratch: Path) -> tuple[str, Environment]:
+    """Resolve a requirements file with uv for a minor version of Python (empty: this one's), as `lock_current` returns.
+
+    `scratch` is a folder to work in. Raises Unavailable("environment-build-failed") with what uv said.
+    """
+    asked, locked = scratch / "asked.txt", scratch / "locked.txt"
+    asked.write_text(requirements.rstrip() + "".join(f"\n{name}" for name in _WORKER_NEEDS) + "\n")
+    wanted = python or _python()
+    options = ["--no-header", "--no-annotate", "--python-version", wanted, "--no-python-downloads"]
+    _uv(scratch, "pip", "compile", *options, "--output-file", str(locked), str(asked))
+    lines = [line for line in locked.read_text().splitlines() if line.strip() and not line.startswith(("#", "-"))]
+    pins_of("\n".join(lines))
+    return _locked(lines, wheels="", python=wanted)
+
+
 def lock_wheels(requirements: str, wheels: Path, folder: str) -> tuple[str, Environment]:
     """The lock with the hashes of the wheels in `wheels`, which lie in the bundle under `folder`.
 
@@ -181,11 +196,11 @@ def _closure(distributions: Iterable[str]) -> dict[str, str]:
     return pins
 
 
-def _locked(lines: list[str], wheels: str) -> tuple[str, Environment]:
-    requirements = "".join(f"{line}\n" for line in lines)
-    identity = _identity(_python(), _platform(), requirements)
+def _locked(lines: list[str], wheels: str, python: str = "") -> tuple[str, Environment]:
+    requirements, python = "".join(f"{line}\n" for line in lines), python or _python()
+    identity = _identity(python, _platform(), requirements)
     return requirements, Environment(
-        python=_python(), platform=_platform(), requirements="requirements.txt", identity=identity, wheels=wheels
+        python=python, platform=_platform(), requirements="requirements.txt", identity=identity, wheels=wheels
     )
 
 

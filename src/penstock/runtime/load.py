@@ -11,8 +11,8 @@ from penstock.core.errors import Unavailable
 from penstock.core.signature import Signature
 from penstock.runtime.model import Model
 
-# Libraries whose models may be pickles.
-_PICKLED = ("sklearn", "statsmodels")
+# The frameworks whose `load` takes `allow_pickle`.
+MAY_HOLD_PICKLES = ("sklearn", "statsmodels", "mlflow", "graph")
 
 
 def load_model(bundle: Bundle, artifact: Artifact | None = None, *, allow_pickle: bool = False) -> Model:
@@ -30,7 +30,7 @@ def load_model(bundle: Bundle, artifact: Artifact | None = None, *, allow_pickle
 
 def load_artifact(path: Path, artifact: Artifact, signature: Signature, *, allow_pickle: bool = False) -> Model:
     """Load the artifact that lies at `path`; see `load_model`."""
-    permits = {"allow_pickle": allow_pickle} if artifact.runtime in _PICKLED else {}
+    permits = {"allow_pickle": allow_pickle} if artifact.runtime in MAY_HOLD_PICKLES else {}
     try:
         framework = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
         model: Model = framework.load(path, artifact, signature, **permits)

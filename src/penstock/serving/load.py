@@ -72,7 +72,7 @@ async def load_arm(
         max_rows=route.limits.max_batch_rows,
         shared=manifest.batching.allowed,
         variable=any(-1 in field.shape[1:] for field in manifest.signature.inputs),
-        uses_parameters=manifest.served.runtime == "python",
+        uses_parameters=manifest.takes_parameters,
         clock=monotonic,
         loop=loop,
     )
