@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Unsupported,
         UnsupportedMedia,
     )
-    from penstock.pack import pack
+    from penstock.pack import graph, pack
     from penstock.sdk.async_client import AsyncClient
     from penstock.sdk.client import Client
     from penstock.sdk.prediction import Prediction
@@ -54,6 +54,7 @@ __all__ = [
     "UnsupportedMedia",
     "__version__",
     "deploy",
+    "graph",
     "pack",
     "rollouts",
 ]
@@ -79,6 +80,7 @@ _HOMES = {
     "Unsupported": _ERRORS,
     "UnsupportedMedia": _ERRORS,
     "deploy": "penstock.cli.deploy",
+    "graph": "penstock.pack.packing",
     "rollouts": "penstock.cli.steering",
 }
 

@@ -1,7 +1,9 @@
 """What README and the quickstart show is what happens."""
 
 import re
+import tempfile
 import tomllib
+from pathlib import Path
 
 import pytest
 from tests.docs.blocks import blocks_of, steps_of
@@ -9,10 +11,17 @@ from tests.docs.pages import ROOT, SOURCE, page, run_blocks
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/guide/quickstart.md", "docs/guide/serve.md", "docs/guide/routing.md"]
+    "name",
+    ["README.md", "docs/guide/quickstart.md", "docs/guide/serve.md", "docs/guide/routing.md"],
 )
 def test_every_block_runs_and_prints_what_the_page_says(name, tmp_path):
     assert run_blocks(name, tmp_path), "a page without a promised output proves nothing"
+
+
+def test_the_blocks_of_a_model_in_a_process_of_its_own_run():
+    # A short path: the sockets of model processes lie in the home, and pytest's folders are too long for them.
+    with tempfile.TemporaryDirectory() as folder:
+        assert run_blocks("docs/guide/graphs.md", Path(folder))
 
 
 def test_the_runner_finds_commands_nodes_and_outputs():

@@ -41,7 +41,7 @@ def seal(directory: Path, draft: Manifest) -> Bundle:
     files = {
         str(path.relative_to(directory)): FileEntry(digest_of_file(path), path.stat().st_size)
         for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name not in (MANIFEST, MEASUREMENTS)
+        if path.is_file() and str(path.relative_to(directory)) not in (MANIFEST, MEASUREMENTS)
     }
     for name in files:
         check_member_name(name)

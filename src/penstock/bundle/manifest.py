@@ -137,6 +137,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     licence: str = ""
 
     @property
+    def holds_no_code(self) -> bool:
+        """Whether what is served runs nothing of its author's: it may run inside a node, and needs no environment."""
+        return self.builtin_operators and self.served.runtime in ("onnx", "graph")
+
+    @property
     def takes_parameters(self) -> bool:
         """Whether the parameters of a call reach the model, so that calls with different ones are not alike."""
         return self.served.runtime in ("python", "mlflow", "graph")

@@ -38,7 +38,9 @@ def add_commands(app: typer.Typer) -> None:
 def pack_command(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A model file, file.py:ClassName, or an MLflow model: its folder or URI."),
+        typer.Argument(
+            metavar="MODEL", help="A model file, file.py:ClassName, graph.yaml, or an MLflow model's folder or URI."
+        ),
     ],
     name: Annotated[str, typer.Option(help="The model's name.")],
     sample: Annotated[str, typer.Option(help="Rows like those to be answered: CSV, Parquet or NPZ.")] = "",

@@ -16,7 +16,7 @@ def ensure_environment(bundle: Bundle, home: Path, tell: Callable[[str], None]) 
     Done when a version is registered, because nothing is built while a node starts. A failure does not undo the
     registration: other machines may have the environment, and a node here says the same reason and stays not ready.
     """
-    if bundle.manifest.served.runtime == "onnx" and bundle.manifest.builtin_operators:
+    if bundle.manifest.holds_no_code:
         return ""
     from penstock.core.errors import PenstockError
     from penstock.runtime.environment import build, python_for

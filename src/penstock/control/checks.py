@@ -72,7 +72,7 @@ def run_gates_here(case: Case, *, log_address: str = "", allow_pickle: bool = Fa
 def _ensure_environment(bundle: Bundle, home: Path) -> None:
     """Build what the bundle's process needs, unless it is here; the node of this home builds none."""
     manifest = bundle.manifest
-    if manifest.served.runtime == "onnx" and manifest.builtin_operators:
+    if manifest.holds_no_code:
         return
     requirements = bundle.path(manifest.environment.requirements).read_text()
     wheels = bundle.directory / manifest.environment.wheels if manifest.environment.wheels else None

@@ -106,7 +106,7 @@ class ServedModel:
     async def _up(self) -> None:
         manifest, run_directory = self.bundle.manifest, Path(self._folder.name)
         python = Path(sys.executable)
-        if not (manifest.served.runtime == "onnx" and manifest.builtin_operators):
+        if not manifest.holds_no_code:
             requirements = self.bundle.path(manifest.environment.requirements).read_text()
             python = python_for(manifest.environment, requirements, self.home)
         policy = WorkerPolicy(allow_pickle=self.allow_pickle, drain_s=1.0)

@@ -9,9 +9,9 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from penstock.pack.packing import Packed, pack, pack_file
+from penstock.pack.packing import Packed, graph, pack, pack_file
 
-__all__ = ["Packed", "pack", "pack_file"]
+__all__ = ["Packed", "graph", "pack", "pack_file"]
 
 
 class _CallablePackage(ModuleType):

@@ -116,6 +116,8 @@ def _open(path: Path, artifact: Artifact) -> Any:
             return framework.open_estimator(path, artifact.entry)
         case "onnx":
             return path
+        case "graph":
+            return framework.open_estimator(path, allow_pickle=True)
         case "catboost":
             found = framework.open_estimator(path, classifier=False)
             return framework.open_estimator(path, classifier=True) if len(found.classes_) else found

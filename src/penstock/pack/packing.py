@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from penstock.bundle.bundle import SUFFIX, Bundle, save_bundle, seal
+from penstock.bundle.graph import Graph, Node, read_graph
 from penstock.bundle.manifest import FORMAT, MEASUREMENTS, Artifact, Batching, Manifest, Waiver
 from penstock.bundle.profile import write_profile
 from penstock.core.digest import canonical_json, digest_of_file
@@ -21,6 +22,8 @@ from penstock.pack.convert import uses_builtin_operators
 from penstock.pack.environment import write_environment
 from penstock.pack.equivalence import join, prove_batching, take
 from penstock.pack.estimator import EstimatorOriginal
+from penstock.pack.graph_packing import SUFFIXES, OpenedGraph, opened_graph, read_graph_file
+from penstock.pack.graph_proof import prove
 from penstock.pack.lineage import lineage_of
 from penstock.pack.mlflow_source import folder_of, is_mlflow, read_source
 from penstock.pack.opening import artifact_of, files_beside
@@ -30,6 +33,7 @@ from penstock.pack.profiling import profile_of
 from penstock.pack.question import Question, ask_estimator, ask_graph, golden_calls
 from penstock.pack.recording import check_original, record
 from penstock.pack.remote import Child, RemoteOriginal
+from penstock.pack.sample import Sample
 
 PROFILE = "profile.json"
 _BATCH_ROWS = 64
@@ -75,6 +79,8 @@ def pack_file(model: str | Path, sample: Any = None, *, name: str, out: str | Pa
     Raises Refused("pickle-refused") for a pickle or joblib file without `allow_pickle="reason"`.
     """
     wanted = make_choices(name, choices)
+    if Path(model).suffix.lower() in SUFFIXES:
+        return pack_graph(read_graph_file(Path(model)), Path(model).parent, sample, wanted, out, progress)
     if is_mlflow(str(model)):
         return _pack_mlflow(str(model), sample, wanted, out, progress)
     path, artifact = artifact_of(str(model))
@@ -106,6 +112,30 @@ def _pack_mlflow(
         return _pack(original, waiver, sample, choices, out, progress)
 
 
+def graph(
+    steps: list[Mapping[str, Any]], sample: Any = None, *, name: str, base: str | Path = ".",
+    out: str | Path | None = None, progress: Progress | None = None, **choices: Any,
+) -> Packed:  # fmt: skip
+    """Pack a graph of bundles: its steps as in a graph file (docs/formats/graph.md), with files relative to `base`."""
+    plan = read_graph({"graph": 1, "steps": steps}, "graph")
+    return pack_graph(plan, Path(base), sample, make_choices(name, choices), out, progress)
+
+
+def pack_graph(
+    plan: Graph, base: Path, data: Any, choices: Choices, out: str | Path | None, progress: Progress | None
+) -> Packed:
+    """Pack a graph with all its steps inside; each Python step becomes a bundle of its own first."""
+
+    def pack_step(node: Node, sample: Sample, folder: Path) -> Path:
+        assets = str(base / node.assets) if node.assets else ""
+        path = folder / f"{node.name}{SUFFIX}"
+        pack_file(f"{base / node.python}", sample, name=node.name, out=path, assets=assets)
+        return path
+
+    with opened_graph(plan, base, data, choices, pack_step) as opened:
+        return _pack(opened.original, opened.waiver, opened.sample, choices, out, progress, opened)
+
+
 def _waiver(artifact: Artifact, path: Path, choices: Choices) -> Waiver | None:
     if artifact.serialization not in ("pickle", "joblib"):
         return None
@@ -125,6 +155,7 @@ def _pack(
     choices: Choices,
     out: str | Path | None,
     progress: Progress | None,
+    opened: OpenedGraph | None = None,
 ) -> Packed:
     tell = progress or (lambda text: None)
     target = Path(out) if out is not None else Path(f"{choices.name}{SUFFIX}")
@@ -132,7 +163,7 @@ def _pack(
     try:
         if target.exists() and target.suffix != SUFFIX:
             raise Conflict("out-exists", f"{target} exists already", hint="give another --out, or remove it first")
-        bundle, timings = _bundle(original, waiver, data, choices, work, tell)
+        bundle, timings = _bundle(original, waiver, data, choices, work, tell, opened)
         tell(f"writing {target}")
         return Packed(save_bundle(bundle, target), bundle.digest, bundle.manifest, timings)
     except OSError as error:
@@ -144,7 +175,13 @@ def _pack(
 
 
 def _bundle(
-    original: Original, waiver: Waiver | None, data: Any, choices: Choices, root: Path, tell: Progress
+    original: Original,
+    waiver: Waiver | None,
+    data: Any,
+    choices: Choices,
+    root: Path,
+    tell: Progress,
+    opened: OpenedGraph | None,
 ) -> tuple[Bundle, tuple[Timing, ...]]:
     about = original.description
     tell("reading the sample")
@@ -159,6 +196,11 @@ def _bundle(
         tell("proving that rows may be batched")
         calls, synthetic = golden_calls(question, served.run)
         batching = _batching(served, question, calls[0].inputs)
+        if opened is not None:
+            tell("running the steps by hand")
+            rows = question.sample.inputs if question.sample else calls[0].inputs
+            evidence = prove(opened.by_hand, served.run, rows, served.signature)
+            served, batching = msgspec.structs.replace(served, evidence=evidence), opened.batching or batching
         tell("recording golden rows")
         with Child(original.lock) as child:
             golden = record(child, root, served.artifact, served.signature, calls, synthetic=synthetic)
@@ -175,7 +217,7 @@ def _bundle(
         files={},
         original=served.original,
         served=served.artifact,
-        builtin_operators=_builtin(root, served.artifact),
+        builtin_operators=_builtin(root, served.artifact, opened),
         evidence=served.evidence,
         batching=batching,
         golden=golden,
@@ -206,7 +248,9 @@ def _profile(root: Path, served: Served, question: Question) -> bool:
     return True
 
 
-def _builtin(root: Path, served: Artifact) -> bool:
+def _builtin(root: Path, served: Artifact, opened: OpenedGraph | None) -> bool:
+    if opened is not None:
+        return all(bundle.manifest.holds_no_code for bundle in opened.bundles.values())
     return served.serialization == "onnx" and uses_builtin_operators((root / served.path).read_bytes())
 
 
@@ -219,8 +263,8 @@ def _needed(about: Description, served: Served) -> list[str]:
 
 def _used(waiver: Waiver | None, root: Path, original: Artifact) -> Waiver | None:
     """The waiver if it was needed: a live estimator may have been stored without a pickle."""
+    if waiver is not None and original.runtime in ("mlflow", "graph"):
+        return waiver  # of the pickle among its files
     if waiver is None or original.serialization not in ("pickle", "joblib"):
         return None
-    if original.runtime == "mlflow":
-        return waiver  # of the pickle among its files
     return Waiver(reason=waiver.reason, file_sha256=digest_of_file(root / original.path))

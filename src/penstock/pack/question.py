@@ -50,7 +50,8 @@ def ask_graph(original: Original, declared: Signature, path: Any, data: Any, cho
         question = Question(declared, None, _seed(digest_of_file(path)), texts=texts)
     else:
         sample = read_sample(data, target=choices.target, dtypes=choices.dtypes)
-        sample = fit_sample(_named(sample, declared), original.description, choices.sensitive)
+        sample = _named(sample, declared, learned=original.description.runtime == "graph")
+        sample = fit_sample(sample, original.description, choices.sensitive)
         bound, _ = Binder(msgspec.structs.replace(declared, inputs=sample.fields), text_only=False)(sample.inputs)
         sample = msgspec.structs.replace(sample, inputs=bound)
         declared = msgspec.structs.replace(declared, inputs=sample.fields)
@@ -65,8 +66,11 @@ def _seed(digest: str) -> int:
     return int(digest[-12:], 16)
 
 
-def _named(sample: Sample, declared: Signature) -> Sample:
-    """The sample as the graph's inputs: the array of a one-input graph needs no name."""
+def _named(sample: Sample, declared: Signature, *, learned: bool) -> Sample:
+    """The sample as the graph's inputs: the array of a one-input graph needs no name.
+
+    Where the signature was `learned` from samples it knows itself what may be missing; otherwise this one tells.
+    """
     inputs = dict(sample.inputs)
     names = [field.name for field in declared.inputs]
     if len(inputs) == len(names) == 1:
@@ -77,6 +81,9 @@ def _named(sample: Sample, declared: Signature) -> Sample:
             f"the sample has {', '.join(list(inputs)[:10])}, the graph takes {', '.join(names[:10])}",
             hint="give an NPZ file with one array per input, under the graph's names",
         )
+    if learned:
+        inputs = {field.name: inputs[field.name] for field in declared.inputs}
+        return Sample("tensors", declared.inputs, inputs, {}, sample.target, sample.target_name)
     missing = {field.name: field.nullable for field in sample.fields} if len(names) > 1 else {}
     only = sample.fields[0].nullable
     fields = tuple(msgspec.structs.replace(f, nullable=missing.get(f.name, only)) for f in declared.inputs)

@@ -99,8 +99,7 @@ def runs_inline(bundle: Bundle, isolation: str) -> bool:
         raise Refused(
             "pickle-inline", f"{bundle.manifest.name} is a pickle: it runs in a process of its own, never inline"
         )
-    native = served.runtime == "onnx" and bundle.manifest.builtin_operators
-    return isolation == "inline" or (isolation == "auto" and native)
+    return isolation == "inline" or (isolation == "auto" and bundle.manifest.holds_no_code)
 
 
 def _load_and_measure(bundle: Bundle, max_rows: int, pause: Callable[[], None]) -> tuple[Model, Cost, float]:
