@@ -61,7 +61,7 @@ def artifact_of(model: str) -> tuple[Path, Artifact]:
             raise Unsupported(
                 "unknown-model-file",
                 f"{path.name or model!r} is no kind of model file we know",
-                hint=f"one of {', '.join(_KINDS)}, the folder of a model of MLflow or another library, or file.py:ClassName",
+                hint=f"one of {', '.join(_KINDS)}, a model's folder (MLflow's, too), or file.py:ClassName",
             )
         runtime, serialization = _KINDS[path.suffix.lower()]
         artifact = Artifact(path=f"original/model{path.suffix.lower()}", runtime=runtime, serialization=serialization)

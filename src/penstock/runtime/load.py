@@ -25,15 +25,18 @@ def load_model(bundle: Bundle, artifact: Artifact | None = None, *, allow_pickle
     """
     artifact = artifact or bundle.manifest.served
     path, signature = bundle.path(artifact.path), bundle.manifest.signature
-    return load_artifact(path, artifact, signature, allow_pickle=allow_pickle)
+    # Whoever runs it in a process that must hold no code believes the manifest: the steps must bear it out.
+    no_code = bundle.manifest.builtin_operators
+    return load_artifact(path, artifact, signature, allow_pickle=allow_pickle, no_code=no_code)
 
 
-def load_artifact(path: Path, artifact: Artifact, signature: Signature, *, allow_pickle: bool = False) -> Model:
-    """Load the artifact that lies at `path`; see `load_model`."""
+def load_artifact(
+    path: Path, artifact: Artifact, signature: Signature, *, allow_pickle: bool = False, no_code: bool = False
+) -> Model:
+    """Load the artifact that lies at `path`; see `load_model`. With `no_code` a graph's steps must hold none."""
     permits = {"allow_pickle": allow_pickle} if artifact.runtime in MAY_HOLD_PICKLES else {}
     if artifact.runtime == "graph":
-        # Whoever runs it in a process that must hold no code believes the manifest: the steps must bear it out.
-        permits["no_code"] = bundle.manifest.builtin_operators
+        permits["no_code"] = no_code
     try:
         framework = import_module(f"penstock.runtime.frameworks.{artifact.runtime}")
         model: Model = framework.load(path, artifact, signature, **permits)
