@@ -55,7 +55,7 @@ def test_only_the_files_that_say_so_read_the_environment():
     }
     # A command reads it and passes settings on.
     readers = {name for name in readers if not name.startswith("cli/")}
-    assert readers <= {"sdk/security.py", "storage/bucket.py", *SETTERS}, (
+    assert readers <= {"sdk/security.py", "storage/bucket.py", "serving/grpc/library.py", *SETTERS}, (
         "settings are read in one place, then passed on"
     )
 

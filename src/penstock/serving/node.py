@@ -62,7 +62,7 @@ class Node:
     async def _open_grpc(self) -> GrpcDoor | None:
         if not self.settings.grpc_port:
             return None
-        # Imported here: the library is an extra, and half a second of a start.
+        # Imported here: the library is an extra, and a part of a second of a start.
         from penstock.serving.grpc.door import GrpcDoor
 
         door = GrpcDoor(self.settings, self.service)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import grpc
-
 from penstock.core.errors import PenstockError, Unsupported
 from penstock.security.tls import TlsSettings, mark_of, server_context
+from penstock.serving.grpc.library import grpc
 from penstock.serving.log import Log
 
 

@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
-
 from penstock.core.errors import InvalidInput, PenstockError, TooLarge, Unavailable
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.grpc_status import CODES, grpc_reply_of
@@ -20,6 +18,7 @@ from penstock.serving.find import caller_of, target_of
 from penstock.serving.flow import infer
 from penstock.serving.grpc.credentials import credentials_of
 from penstock.serving.grpc.exchange import Context, answered, refused, request_of
+from penstock.serving.grpc.library import grpc
 from penstock.serving.grpc.methods import CallMethod, PageMethod, call_methods, page_methods
 from penstock.serving.grpc.oip import INFER, STREAM
 from penstock.serving.grpc.stream import Streams

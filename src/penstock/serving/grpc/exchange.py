@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
-import grpc
-
 from penstock.core.errors import InvalidInput
 from penstock.serving.access import HEADERS
+from penstock.serving.grpc.library import grpc
 from penstock.serving.http.message import Reply, Request
 
 Context = Any
