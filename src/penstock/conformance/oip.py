@@ -10,96 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from penstock.conformance.case import Failed, Server, Skipped, cases_of, demand, demand_refused, demand_status, json_of
+from penstock.conformance.oip_calls import flat, good_call, identity_of, infer, model_of, path, values_of
 
-_INTEGERS = {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
 _SIZES = {"BOOL": 1, "INT8": 1, "UINT8": 1, "INT16": 2, "UINT16": 2, "FP16": 2, "INT32": 4, "UINT32": 4, "FP32": 4,
           "INT64": 8, "UINT64": 8, "FP64": 8}  # fmt: skip
 _CALLERS = 16
-
-
-# ---- what is sent
-
-
-def model_of(server: Server) -> str:
-    """The model that is asked: the one named, or the first that the server lists."""
-    if not server.model:
-        for answer in (server.get("/v2/models"), server.post("/v2/repository/index", {})):
-            if answer.status_code == 200:
-                listed = json_of(answer)
-                listed = listed.get("models", []) if isinstance(listed, dict) else listed
-                names = [one if isinstance(one, str) else one["name"] for one in listed]
-                if names:
-                    server.model = names[0]
-                    break
-        else:
-            raise Skipped("the server lists no model; name one")
-    return server.model
-
-
-def path(server: Server, what: str = "") -> str:
-    """The address of the model, or of something below it."""
-    return f"/v2/models/{model_of(server)}{what}"
-
-
-def good_call(server: Server, rows: int = 1) -> dict[str, Any]:
-    """A call that the model should answer: the example, or values of the kinds that the metadata name."""
-    if server.example is not None:
-        return {**server.example, "inputs": [_rows_of(tensor, rows) for tensor in server.example["inputs"]]}
-    metadata = json_of(server.get(path(server)))
-    return {"inputs": [_tensor(one, rows) for one in metadata["inputs"]]}
-
-
-def _rows_of(tensor: dict[str, Any], rows: int) -> dict[str, Any]:
-    """So many rows like the example's first one; of decimals the first value differs, so that no two are alike."""
-    size = math.prod(tensor["shape"][1:])
-    row = _flat(tensor["data"])[:size]
-    shift = 0.5 if tensor["datatype"] in ("FP32", "FP64") and row else 0
-    data = [value for index in range(rows) for value in ([row[0] + index * shift, *row[1:]] if shift else row)]
-    return {**tensor, "shape": [rows, *tensor["shape"][1:]], "data": data}
-
-
-def _tensor(field: dict[str, Any], rows: int) -> dict[str, Any]:
-    shape = [int(size) for size in field["shape"]]
-    shape = [(rows if axis == 0 else 1) if size == -1 else size for axis, size in enumerate(shape)]
-    categories = field.get("parameters", {}).get("categories")
-    count = math.prod(shape)
-    datatype = field["datatype"]
-    if categories:
-        values = [categories[index % len(categories)] for index in range(count)]
-    elif datatype == "BYTES":
-        values = [f"text {index}" for index in range(count)]
-    elif datatype == "BOOL":
-        values = [index % 2 == 0 for index in range(count)]
-    else:
-        values = [index % 7 if datatype in _INTEGERS else index % 7 + 0.5 for index in range(count)]
-    return {"name": field["name"], "shape": shape, "datatype": datatype, "data": values}
-
-
-def infer(server: Server, call: dict[str, Any]) -> dict[str, Any]:
-    """The answer to a call that must be answered."""
-    answer = server.post(path(server, "/infer"), call)
-    demand_status(answer, 200)
-    document: dict[str, Any] = json_of(answer)
-    return document
-
-
-def _values(document: dict[str, Any]) -> dict[str, list[Any]]:
-    return {one["name"]: _flat(one["data"]) for one in document["outputs"]}
-
-
-def _flat(data: Any) -> list[Any]:
-    return [value for one in data for value in _flat(one)] if isinstance(data, list) else [data]
-
-
-def _identity(server: Server, *datatypes: str) -> tuple[str, dict[str, Any]]:
-    """The model that gives back its input, and that input's description."""
-    if not server.identity:
-        raise Skipped("needs a model that gives back its input: name one with --identity")
-    found = json_of(server.get(f"/v2/models/{server.identity}"))
-    field = found["inputs"][0]
-    if datatypes and field["datatype"] not in datatypes:
-        raise Skipped(f"the identity model takes {field['datatype']}, the case needs {' or '.join(datatypes)}")
-    return f"/v2/models/{server.identity}/infer", field
 
 
 # ---- health and metadata
@@ -170,7 +85,7 @@ def answer_shape(server: Server) -> None:
     for output in document["outputs"]:
         demand({"name", "shape", "datatype", "data"} <= set(output), f"an output has the keys {sorted(output)}")
         demand(
-            len(_flat(output["data"])) == math.prod(output["shape"]), f"{output['name']}: data does not fit its shape"
+            len(flat(output["data"])) == math.prod(output["shape"]), f"{output['name']}: data does not fit its shape"
         )
 
 
@@ -192,7 +107,7 @@ def requested_outputs(server: Server) -> None:
     names = [output["name"] for output in infer(server, call)["outputs"]]
     for name in names:
         found = infer(server, {**call, "outputs": [{"name": name}]})
-        demand([one["name"] for one in found["outputs"]] == [name], f"asked for {name!r}, got {list(_values(found))}")
+        demand([one["name"] for one in found["outputs"]] == [name], f"asked for {name!r}, got {list(values_of(found))}")
 
 
 def unknown_output(server: Server) -> None:
@@ -204,9 +119,9 @@ def unknown_output(server: Server) -> None:
 def each_its_own_rows(server: Server) -> None:
     """infer: concurrent calls each get exactly their own rows."""
     calls = [good_call(server, rows) for rows in range(1, _CALLERS + 1)]
-    alone = [_values(infer(server, call)) for call in calls]
+    alone = [values_of(infer(server, call)) for call in calls]
     with ThreadPoolExecutor(_CALLERS) as pool:
-        together = list(pool.map(lambda call: _values(infer(server, call)), calls * 4))
+        together = list(pool.map(lambda call: values_of(infer(server, call)), calls * 4))
     demand(together == alone * 4, "an answer differs between a call alone and the same call among others")
 
 
@@ -216,7 +131,7 @@ def outputs_among_others(server: Server) -> None:
     names = [output["name"] for output in infer(server, call)["outputs"]]
     wishes = [[{"name": names[index % len(names)]}] for index in range(_CALLERS * 2)]
     with ThreadPoolExecutor(_CALLERS) as pool:
-        found = list(pool.map(lambda outputs: list(_values(infer(server, {**call, "outputs": outputs}))), wishes))
+        found = list(pool.map(lambda outputs: list(values_of(infer(server, {**call, "outputs": outputs}))), wishes))
     demand(found == [[wish[0]["name"]] for wish in wishes], "a call got outputs that another one asked for")
 
 
@@ -225,8 +140,8 @@ def flat_and_nested(server: Server) -> None:
     call = good_call(server, 2)
     nested = json.loads(json.dumps(call))
     for tensor in nested["inputs"]:
-        tensor["data"] = _nested(_flat(tensor["data"]), tensor["shape"])
-    demand(_values(infer(server, call)) == _values(infer(server, nested)), "the answers differ")
+        tensor["data"] = _nested(flat(tensor["data"]), tensor["shape"])
+    demand(values_of(infer(server, call)) == values_of(infer(server, nested)), "the answers differ")
 
 
 def _nested(values: list[Any], shape: list[int]) -> list[Any]:
@@ -243,9 +158,9 @@ def wrong_tensors(server: Server) -> None:
     size = math.prod(first["shape"])
     shape = [*first["shape"]]
     for tensor in (
-        {**first, "data": _flat(first["data"])[: size - 1]},
-        {**first, "data": _flat(first["data"]) + _flat(first["data"])},
-        {**first, "data": [_flat(first["data"]), _flat(first["data"])[:1]]},
+        {**first, "data": flat(first["data"])[: size - 1]},
+        {**first, "data": flat(first["data"]) + flat(first["data"])},
+        {**first, "data": [flat(first["data"]), flat(first["data"])[:1]]},
         {**first, "shape": [-1, *shape[1:]]},
         {**first, "shape": [-shape[0], *shape[1:]]},
         {**first, "shape": [2**62, *shape[1:]]},
@@ -255,7 +170,7 @@ def wrong_tensors(server: Server) -> None:
         demand_refused(server.post(path(server, "/infer"), {"inputs": [tensor, *others]}))
     for tensor in (
         {**first, "shape": [0, *shape[1:]], "data": []},
-        {**first, "shape": [], "data": _flat(first["data"])[:1]},
+        {**first, "shape": [], "data": flat(first["data"])[:1]},
     ):
         # No rows, and a scalar: either answer is allowed, breaking is not.
         server.post(path(server, "/infer"), {"inputs": [tensor, *others]})
@@ -292,18 +207,18 @@ def unknown_input(server: Server) -> None:
 
 def large_integers(server: Server) -> None:
     """Tensor data: 64-bit integers beyond 2^53 keep every bit through JSON."""
-    address, field = _identity(server, "INT64", "UINT64")
+    address, field = identity_of(server, "INT64", "UINT64")
     shape = [1 if size == -1 else size for size in field["shape"]]
     values = [2**53 + 1 + index for index in range(math.prod(shape))]
     tensor = {"name": field["name"], "shape": shape, "datatype": field["datatype"], "data": values}
     answer = server.post(address, {"inputs": [tensor]})
     demand_status(answer, 200)
-    demand(_flat(json_of(answer)["outputs"][0]["data"]) == values, "the integers came back changed")
+    demand(flat(json_of(answer)["outputs"][0]["data"]) == values, "the integers came back changed")
 
 
 def truth_as_numbers(server: Server) -> None:
     """Tensor data: 0 and 1 are taken as BOOL, 2 is not."""
-    address, field = _identity(server, "BOOL")
+    address, field = identity_of(server, "BOOL")
     shape = [1 if size == -1 else size for size in field["shape"]]
     count = math.prod(shape)
     for value, status in ((1, 200), (0, 200), (2, 400)):
@@ -313,7 +228,7 @@ def truth_as_numbers(server: Server) -> None:
 
 def bytes_that_are_no_text(server: Server) -> None:
     """Binary data: BYTES that are no UTF-8 come back as they went or are refused; a length past the end is refused."""
-    address, field = _identity(server, "BYTES")
+    address, field = identity_of(server, "BYTES")
     shape = [1 if size == -1 else size for size in field["shape"]]
     count = math.prod(shape)
     raw = (struct.pack("<I", 2) + b"\xff\x00") * count
@@ -345,17 +260,17 @@ def _numeric_input(server: Server) -> tuple[str, dict[str, Any], bytes]:
         raise Skipped("needs a model with one numeric input")
     form = {"BOOL": "?", "INT8": "b", "UINT8": "B", "INT16": "h", "UINT16": "H", "INT32": "i", "UINT32": "I",
             "INT64": "q", "UINT64": "Q", "FP32": "f", "FP64": "d"}[first["datatype"]]  # fmt: skip
-    values = _flat(first["data"])
+    values = flat(first["data"])
     return path(server, "/infer"), first, struct.pack(f"<{len(values)}{form}", *values)
 
 
 def binary_in(server: Server) -> None:
     """Binary data: a tensor as raw bytes gives the answer of the same tensor as JSON."""
     address, first, raw = _numeric_input(server)
-    plain = _values(infer(server, {"inputs": [first]}))
+    plain = values_of(infer(server, {"inputs": [first]}))
     answer = _binary(server, address, first["name"], first["datatype"], first["shape"], raw)
     demand_status(answer, 200)
-    demand(_values(json_of(answer)) == plain, "the answers differ")
+    demand(values_of(json_of(answer)) == plain, "the answers differ")
 
 
 def binary_out(server: Server) -> None:
@@ -401,7 +316,7 @@ def binary_lengths(server: Server) -> None:
 def compressed(server: Server) -> None:
     """HTTP: a gzip body is answered like the plain one, or refused with 415."""
     call = good_call(server)
-    plain = _values(infer(server, call))
+    plain = values_of(infer(server, call))
     answer = server.call(
         "POST",
         path(server, "/infer"),
@@ -409,7 +324,7 @@ def compressed(server: Server) -> None:
         headers={"content-encoding": "gzip"},
     )
     demand_status(answer, 200, 415)
-    demand(answer.status_code == 415 or _values(json_of(answer)) == plain, "the answers differ")
+    demand(answer.status_code == 415 or values_of(json_of(answer)) == plain, "the answers differ")
 
 
 def methods(server: Server) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.conformance.case import Server, Skipped, cases_of, demand, demand_refused, demand_status, json_of
-from penstock.conformance.oip import model_of
+from penstock.conformance.oip_calls import model_of
 
 
 def path(server: Server, what: str = "") -> str:

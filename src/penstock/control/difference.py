@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from penstock.control.records import Change
 from penstock.control.spec import Spec
 from penstock.core.digest import canonical_json
@@ -59,6 +57,10 @@ def _own(name: str, setting: str, old: Spec, after: Spec) -> Iterator[str]:
         yield f"endpoints.{name}.{setting}: {_text(one)} -> {_text(two)}"
 
 
+# What an endpoint that is not there is compared with: whatever is not said.
+_NOTHING = Endpoint(arms=())
+
+
 def _change(name: str, before: Endpoint | None, after: Endpoint | None, *, asked_again: bool) -> Change:
     if asked_again:
         return Change(endpoint=name, what="unchanged", before=before, after=after)
@@ -74,8 +76,7 @@ def _differences(before: Endpoint | None, after: Endpoint | None) -> Iterator[st
         if old != new:
             yield f"arm {name}: {_arm(old)} -> {_arm(new)}"
     for field in Endpoint.__struct_fields__[1:]:
-        default = next(f.default for f in msgspec.structs.fields(Endpoint) if f.name == field)
-        one, two = (default if side is None else getattr(side, field) for side in (before, after))
+        one, two = (getattr(_NOTHING if side is None else side, field) for side in (before, after))
         if one != two:
             yield f"{field}: {_text(one)} -> {_text(two)}"
 

@@ -11,6 +11,8 @@ Document = dict[str, Any]
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "integer"}
 _OBJECT = {"type": "object"}
+_TRUTH = {"type": "boolean"}
+_SHAPE = {"type": "array", "items": _NUMBER}
 _TENSOR_DATA = {"$ref": "#/components/schemas/TensorData"}
 
 
@@ -88,50 +90,43 @@ def _list(items: Document) -> Document:
 
 
 def _schemas() -> Document:
-    parameters = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
-    shape = _list(_NUMBER)
-    tensor = _object({"name": _TEXT, "datatype": _TEXT, "shape": shape}, {"parameters": _OBJECT})
-    given = {"name": _TEXT, "shape": shape, "datatype": _TEXT}
+    return {**_pages(), **_calls(), **_openai()}
+
+
+def _pages() -> Document:
+    tensor = _object({"name": _TEXT, "datatype": _TEXT, "shape": _SHAPE}, {"parameters": _OBJECT})
     counted = _object({"count": _NUMBER, "ns": _NUMBER})
-    counts = _object({"success": counted, "fail": counted, "compute_infer": counted})
-    model = _object({"id": _TEXT, "object": _TEXT, "created": _NUMBER, "owned_by": _TEXT})
-    embedding = _object({"object": _TEXT, "index": _NUMBER, "embedding": {"type": ["array", "string"]}})
+    counts = {"inference_stats": _object({"success": counted, "fail": counted, "compute_infer": counted})}
+    model = {"name": _TEXT, "version": _TEXT, "inference_count": _NUMBER, "execution_count": _NUMBER}
+    described = {"inputs": _list(tensor), "outputs": _list(tensor)}
     return {
-        "Problem": {
-            "anyOf": [_object({"error": {"type": ["string", "object"]}}), _object({"ready": {"type": "boolean"}})]
-        },
-        "Live": _object({"live": {"type": "boolean"}}),
-        "Health": _object({"ready": {"type": "boolean"}}),
+        "Problem": {"anyOf": [_object({"error": {"type": ["string", "object"]}}), _object({"ready": _TRUTH})]},
+        "Live": _object({"live": _TRUTH}),
+        "Health": _object({"ready": _TRUTH}),
         "ServerMetadata": _object({"name": _TEXT, "version": _TEXT, "extensions": _list(_TEXT)}),
         "Models": _object({"models": _list(_TEXT)}),
         "ModelMetadata": _object(
-            {
-                "name": _TEXT,
-                "versions": _list(_TEXT),
-                "platform": _TEXT,
-                "inputs": _list(tensor),
-                "outputs": _list(tensor),
-            },
-            {"classes": {"type": "array"}},
+            {"name": _TEXT, "versions": _list(_TEXT), "platform": _TEXT, **described}, {"classes": {"type": "array"}}
         ),
-        "ModelReady": _object({"name": _TEXT, "ready": {"type": "boolean"}}, {"error": _TEXT}),
+        "ModelReady": _object({"name": _TEXT, "ready": _TRUTH}, {"error": _TEXT}),
+        "Statistics": _object({"model_stats": _list(_object({**model, **counts}))}),
+        "IndexWish": _object({}, {"ready": _TRUTH}),
+        "Index": _list(_object({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT})),
+    }
+
+
+def _calls() -> Document:
+    parameters = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
+    given = {"name": _TEXT, "shape": _SHAPE, "datatype": _TEXT}
+    outputs = _list(_object({**given, "data": _TENSOR_DATA}, {"parameters": parameters}))
+    wanted = _list(_object({"name": _TEXT}, {"parameters": parameters}))
+    return {
         "TensorData": _list({"anyOf": [_TENSOR_DATA, {"type": ["number", "string", "boolean", "null"]}]}),
         "InferRequest": _object(
             {"inputs": _list(_object(given, {"data": _TENSOR_DATA, "parameters": parameters}))},
-            {
-                "id": _TEXT,
-                "parameters": parameters,
-                "outputs": _list(_object({"name": _TEXT}, {"parameters": parameters})),
-            },
+            {"id": _TEXT, "parameters": parameters, "outputs": wanted},
         ),
-        "InferResponse": _object(
-            {
-                "model_name": _TEXT,
-                "model_version": _TEXT,
-                "outputs": _list(_object({**given, "data": _TENSOR_DATA}, {"parameters": parameters})),
-            },
-            {"id": _TEXT},
-        ),
+        "InferResponse": _object({"model_name": _TEXT, "model_version": _TEXT, "outputs": outputs}, {"id": _TEXT}),
         "Generate": _object({}, {"id": _TEXT, "text_input": _TEXT, "parameters": _OBJECT}),
         "Generated": _object({"model_name": _TEXT, "model_version": _TEXT}, {"id": _TEXT}),
         "Rows": _object({"rows": _list(_OBJECT)}, {"id": _TEXT}),
@@ -139,23 +134,13 @@ def _schemas() -> Document:
             {"id": _TEXT, "endpoint": _TEXT, "version": _TEXT},
             {"predictions": {}, "probabilities": {}, "classes": {"type": "array"}, "outputs": _OBJECT},
         ),
-        "Statistics": _object(
-            {
-                "model_stats": _list(
-                    _object(
-                        {
-                            "name": _TEXT,
-                            "version": _TEXT,
-                            "inference_count": _NUMBER,
-                            "execution_count": _NUMBER,
-                            "inference_stats": counts,
-                        }
-                    )
-                )
-            }
-        ),
-        "IndexWish": _object({}, {"ready": {"type": "boolean"}}),
-        "Index": _list(_object({"name": _TEXT, "version": _TEXT, "state": _TEXT, "reason": _TEXT})),
+    }
+
+
+def _openai() -> Document:
+    model = _object({"id": _TEXT, "object": _TEXT, "created": _NUMBER, "owned_by": _TEXT})
+    embedding = _object({"object": _TEXT, "index": _NUMBER, "embedding": {"type": ["array", "string"]}})
+    return {
         "Texts": _object(
             {"model": _TEXT, "input": {"anyOf": [_TEXT, _list(_TEXT)]}},
             {"encoding_format": {"enum": ["float", "base64"]}, "dimensions": _NUMBER, "user": _TEXT},
