@@ -28,6 +28,7 @@ VENVS = ["train", "stack", "fastapi", "mlserver", "triton"]
 ENTRIES = [
     "ours", "ours_keys", "ours_log", "ours_keys_log", "ours_keys_log10", "ours_canary", "ours_canary_many", "ours_worker",
     "s_proto_batch", "fastapi_ort", "triton_ort", "triton", "mlserver", "mlserver_inline", "mlserver_batch",
+    "ours_grpc", "mlserver_grpc", "mlserver_inline_grpc",
 ]
 # (what, model, cell, number, rival, bar): the number is a ratio of ours to the rival's.
 BARS = [
@@ -35,6 +36,9 @@ BARS = [
     ("single row, 64 connections", "lr", "c64", "rps", "ours", "triton_ort", 2.5),
     ("single row, 64 connections", "lr", "c64", "rps", "ours", "fastapi_ort", 5),
     ("single row, 64 connections", "lr", "c64", "rps", "ours", "mlserver_inline", 15),
+    ("gRPC, single row, 64 calls under way", "lr", "c64", "rps", "ours_grpc", "mlserver_inline_grpc", 3),
+    ("gRPC, single row, 64 calls under way", "lr", "c64", "rps", "ours_grpc", "mlserver_grpc", 3),
+    ("gRPC beside our own HTTP, single row, 64 calls under way", "lr", "c64", "rps", "ours_grpc", "ours", None),
     ("100-tree forest, 64 connections", "rf", "c64", "rps", "ours", "mlserver_inline", 100),
     ("100-tree forest, 64 connections", "rf", "c64", "rps", "ours", "mlserver_batch", None),
     ("100-tree forest, 64 connections", "rf", "c64", "rps", "ours", "triton", None),
@@ -70,8 +74,9 @@ def main() -> None:
 
 def install(venvs: list[str] = VENVS) -> None:
     """Install what is missing of the rivals, and train the models."""
-    if not shutil.which("wrk"):
-        sys.exit("the load generator wrk is not installed; on Debian and Ubuntu: apt-get install wrk")
+    for program, package in (("wrk", "wrk"), ("h2load", "nghttp2-client")):
+        if not shutil.which(program):
+            sys.exit(f"the load generator {program} is not installed; on Debian and Ubuntu: apt-get install {package}")
     missing = [venv for venv in venvs if not (PEERS / venv / "bin" / "python").exists()]
     if missing or not (PEERS / "models" / "rf.joblib").exists():
         # The rivals are pinned for 3.11; another Python would measure other versions.
