@@ -7,6 +7,7 @@ from verification.checks import (
     convergence,
     experiments,
     join,
+    kinds,
     lint,
     loads,
     overload,
@@ -20,5 +21,5 @@ from verification.finding import Check
 
 CHECKS: tuple[Check, ...] = (
     lint.CHECK, size.CHECK, *suites.CHECKS, loads.CHECK, overload.CHECK, swap.CHECK, shadows.CHECK, join.CHECK,
-    convergence.CHECK, experiments.CHECK, pythons.CHECK, bench.CHECK,
+    convergence.CHECK, experiments.CHECK, kinds.CHECK, pythons.CHECK, bench.CHECK,
 )  # fmt: skip

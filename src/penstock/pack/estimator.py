@@ -18,7 +18,7 @@ from penstock.pack.lock import Lock
 from penstock.runtime.frameworks.tabular import failed, reader
 from penstock.runtime.model import Model
 
-_BOOSTERS = {"xgboost": "xgboost", "lightgbm": "lightgbm", "catboost": "catboost"}
+_LIBRARIES = {name: name for name in ("xgboost", "lightgbm", "catboost", "statsmodels")}
 
 
 class EstimatorOriginal:
@@ -27,8 +27,9 @@ class EstimatorOriginal:
     lock: Lock | None = None
 
     def __init__(self, estimator: Any, runtime: str = "", *, waived: bool = False) -> None:
-        library = _BOOSTERS.get(type(estimator).__module__.partition(".")[0], "sklearn")
-        runtime = runtime or library
+        library = _LIBRARIES.get(type(estimator).__module__.partition(".")[0], "sklearn")
+        # A pickle says only when it is open what it holds; a booster in one is served as scikit-learn's are.
+        runtime = library if library == "statsmodels" else runtime or library
         # What a pickle held may be a booster; its own library's converter knows it better.
         self._library = library if runtime == "sklearn" else runtime
         self._flavor: Any = import_module(f"penstock.pack.flavors.{runtime}")

@@ -81,20 +81,22 @@ def open_file(path: Path, artifact: Artifact) -> Any:
     except PenstockError:
         raise
     except ModuleNotFoundError as error:
-        if artifact.runtime not in _EXTRAS:
+        if not _extras_for(artifact, error):
             raise _cannot_open(path, artifact, error) from error
         raise Unavailable(
             "module-missing",
-            f"packing a {artifact.runtime} model needs the module {error.name!r}, which this Python does not have",
-            hint=f"pip install 'penstock[{','.join(_extras_for(artifact, error))}]'",
+            f"packing {path.name} needs the module {error.name!r}, which this Python does not have",
+            hint=f"pip install 'penstock[{','.join(['pack', *_extras_for(artifact, error)])}]'",
         ) from error
     except Exception as error:  # libraries' parsers and users' classes may raise anything while they open a file
         raise _cannot_open(path, artifact, error) from error
 
 
 def _extras_for(artifact: Artifact, error: ModuleNotFoundError) -> list[str]:
+    """The extras that bring what is missing: the kind's own, and that of a library which it stands on."""
     missing = (error.name or "").partition(".")[0]
-    return list(dict.fromkeys(["pack", artifact.runtime, *([missing] if missing in _EXTRAS else [])]))
+    wanted = () if artifact.runtime == "python" else (artifact.runtime, missing)
+    return [extra for extra in dict.fromkeys(wanted) if extra in _EXTRAS]
 
 
 def _cannot_open(path: Path, artifact: Artifact, error: Exception) -> PenstockError:

@@ -25,6 +25,7 @@ from penstock.pack.estimator import EstimatorOriginal
 from penstock.pack.graph_packing import SUFFIXES, OpenedGraph, opened_graph, read_graph_file
 from penstock.pack.graph_proof import prove
 from penstock.pack.lineage import lineage_of
+from penstock.pack.live import saved
 from penstock.pack.mlflow_source import folder_of, is_mlflow, read_source
 from penstock.pack.opening import artifact_of, files_beside
 from penstock.pack.optimise import Served, Timing, optimise
@@ -51,7 +52,7 @@ class Packed(msgspec.Struct, frozen=True):
 
 def pack(model: Any, sample: Any = None, *, name: str, out: str | Path | None = None, progress: Progress | None = None,
          **choices: Any) -> Packed:  # fmt: skip
-    """Pack a trained model: a live estimator, an ONNX `ModelProto`, or the path of a file (`file.py:Class` for source).
+    """Pack a trained model: a live one, or the path of a file or folder (`file.py:Class` for source).
 
     Also an MLflow model: its folder, or `runs:/ID/path`, `models:/NAME/VERSION`, `models:/NAME@ALIAS`.
 
@@ -61,10 +62,8 @@ def pack(model: Any, sample: Any = None, *, name: str, out: str | Path | None = 
     """
     if isinstance(model, (str, Path)):
         return pack_file(model, sample, name=name, out=out, progress=progress, **choices)
-    if hasattr(model, "SerializeToString"):
-        with tempfile.TemporaryDirectory(prefix="penstock-graph-") as folder:
-            path = Path(folder) / "model.onnx"
-            path.write_bytes(model.SerializeToString())
+    with tempfile.TemporaryDirectory(prefix="penstock-live-") as folder:
+        if (path := saved(model, Path(folder))) is not None:
             return pack_file(path, sample, name=name, out=out, progress=progress, **choices)
     wanted = make_choices(name, choices)
     waiver = Waiver(reason=wanted.allow_pickle, file_sha256="") if wanted.allow_pickle else None

@@ -128,6 +128,8 @@ class RemoteOriginal:
             _, said = self._child.ask("open", path=stored, artifact=msgspec.to_builtins(artifact),
                                      description=msgspec.to_builtins(description))  # fmt: skip
             self.description = msgspec.convert(said.get("description"), Description)
+            if self.description.runtime == "statsmodels":
+                self._artifact = msgspec.structs.replace(artifact, runtime="statsmodels")
         except msgspec.ValidationError as error:
             self.close()
             raise InvalidInput("damaged-model", f"{path.name} describes itself wrongly: {error}") from None

@@ -57,6 +57,11 @@ def test_a_keras_file_becomes_onnx(net, keras_file, sample, tmp_path):
     assert "tensorflow" not in (tmp_path / "out" / "requirements.txt").read_text()
 
 
+def test_a_live_keras_model(net, tmp_path):
+    manifest, _ = served(pack(net, name="m", out=tmp_path / "out"))
+    assert (manifest.kind, manifest.served.runtime) == ("keras.Sequential", "onnx")
+
+
 def test_an_unpacked_keras_file_is_the_same_model(net, keras_file, tmp_path):
     with zipfile.ZipFile(keras_file) as archive:
         archive.extractall(tmp_path / "net")

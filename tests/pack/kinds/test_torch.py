@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.pack.kinds.served import served
 
-from penstock.core.errors import InvalidInput, ModelFailed, PenstockError, Refused
+from penstock.core.errors import InvalidInput, ModelFailed, PenstockError, Refused, Unsupported
 from penstock.pack import pack
 
 torch = pytest.importorskip("torch")
@@ -136,6 +136,15 @@ def test_a_sample_the_program_cannot_take_is_refused(scripted, tmp_path):
     with pytest.raises(ModelFailed) as caught:
         pack(scripted, ROWS[:, :3], name="m", out=tmp_path / "out")
     assert caught.value.code == "sample-refused"
+
+
+def test_live_programs_are_packed_and_a_plain_module_is_told_how(tmp_path):
+    program = torch.export.export(NET, (torch.zeros(2, 4),), dynamic_shapes={"x": ROWS_VARY})
+    manifest, _ = served(pack(program, name="m", out=tmp_path / "out"))
+    assert (manifest.kind, manifest.served.runtime) == ("torch.export", "onnx")
+    with pytest.raises(Unsupported, match="Net") as caught:
+        pack(NET, ROWS, name="m", out=tmp_path / "other")
+    assert "torch.export.export" in caught.value.hint
 
 
 class Bomb:

@@ -1,0 +1,90 @@
+"""Kinds of models whose libraries are heavy: each has an environment of its own, kept, in which its tests run.
+
+What is known of one is kept until all are done: a run that was ended goes on with the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from verification.finding import CannotMeasureError, Check, Finding, command, unmeasured
+from verification.measuring import record_of
+from verification.programs import all_passed, failures, run_pytest, tally, uv
+from verification.store import FOLDER, ROOT, code_identity, forget
+
+TESTS = "tests/pack/kinds"
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """An environment: the extras it takes, and the test files that run in it."""
+
+    name: str
+    extras: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+KINDS = (
+    Kind("statsmodels", ("statsmodels",), ("test_statsmodels.py",)),
+    Kind("spacy", ("spacy",), ("test_spacy.py",)),
+    Kind("torch", ("torch", "huggingface"), ("test_torch.py", "test_huggingface.py")),
+    Kind("tensorflow", ("tensorflow", "tflite"), ("test_tensorflow.py", "test_tflite.py")),
+)
+
+
+def run(kinds: tuple[Kind, ...]) -> list[Finding]:
+    """One finding for each environment."""
+    short = kinds != KINDS
+    records = [record_of(_part(kind), code_identity(), short, lambda kind=kind: [_tested(kind)]) for kind in kinds]  # type: ignore[misc]
+    for kind in kinds:
+        forget(_part(kind))
+    return [record.findings[0] for record in records]
+
+
+def _part(kind: Kind) -> str:
+    return f"kinds-{kind.name}"
+
+
+def _tested(kind: Kind) -> Finding:
+    name, bar = f"models of {', '.join(kind.extras)}", "all pass, none skipped"
+    try:
+        python = _environment(kind)
+    except CannotMeasureError as error:
+        return unmeasured(name, bar, "kinds", str(error))
+    tests = [f"{TESTS}/{file}" for file in kind.tests]
+    output = run_pytest(tests, python=python)
+    counts = tally(output)
+    if not counts:
+        return unmeasured(name, bar, "kinds", f"pytest ended without a result: {output.strip()[-300:]}")
+    # A test that skips itself here lacks what this environment is for.
+    met = all_passed(counts) and not counts.get("skipped")
+    note = " ".join(("pytest", *tests)) + ("" if met else f"; failed: {failures(output)}")
+    return Finding(name, bar, dict(counts), met, command("kinds"), note)
+
+
+def _environment(kind: Kind) -> Path:
+    """The environment's interpreter; what is installed already stays, what is lacking is added."""
+    folder = FOLDER / "envs" / kind.name
+    python = folder / "bin" / "python"
+    if not python.exists():
+        uv("venv", "--python", sys.executable, "--clear", folder)
+    wanted = f"{ROOT}[{','.join(('pack', *kind.extras))}]"
+    tools = ("pytest", "pytest-timeout")
+    uv("pip", "install", "--python", python, *_local_wheels(kind), "--editable", wanted, *tools)
+    return python
+
+
+def _local_wheels(kind: Kind) -> list[object]:
+    """Wheels that this machine prefers, such as PyTorch without CUDA: uv does not read the variable that pip reads."""
+    if "torch" not in kind.extras:
+        return []
+    folders = [Path(word) for word in os.environ.get("PIP_FIND_LINKS", "").split()]
+    wheels = sorted(wheel for folder in folders if folder.is_dir() for wheel in folder.glob("torch-*.whl"))
+    links: list[object] = [word for folder in folders for word in ("--find-links", folder)]
+    return [*links, *(f"torch=={wheel.name.split('-')[1]}" for wheel in wheels[-1:])]
+
+
+CHECK = Check("kinds", "Models of heavy libraries, each in an environment of its own", run, KINDS, KINDS[:1])
