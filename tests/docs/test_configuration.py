@@ -17,7 +17,9 @@ PAGE = "docs/reference/configuration.md"
 SETTERS = {
     f"runtime/{name}.py" for name in ("ort", "frameworks/torch", "frameworks/huggingface", "frameworks/tensorflow")
 }
-VARIABLE = re.compile(r"(?:PENSTOCK|AWS|PG|ORT|UV|LOGNAME|USER|USERNAME|HOME|TMPDIR)(?:_?[A-Z0-9]+)*(?:_[A-Z0-9]+)*")
+VARIABLE = re.compile(
+    r"(?:AIP|AZUREML|SAGEMAKER|PENSTOCK|AWS|PG|ORT|UV|LOGNAME|USER|USERNAME|HOME|TMPDIR)(?:_?[A-Z0-9]+)*(?:_[A-Z0-9]+)*"
+)
 
 
 def chapter(title):

@@ -16,6 +16,7 @@ import typer
 
 from penstock.cli.option_groups import spread
 from penstock.cli.options import Control, Folders, Home, Place, Serving
+from penstock.cli.platforms import Platform, model_of, platform_of
 from penstock.cli.registry import open_registry
 from penstock.cli.settings import Settings, ensure_home
 from penstock.core.digest import canonical_json
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from penstock.cli.folders.policy import ModelFolder
     from penstock.serving.settings import Following
 
+# SageMaker kills the container 30 s after it asked it to stop.
+CLOUD_DRAIN_S = 25
 Isolation = Literal["auto", "inline", "process"]
 
 
@@ -39,8 +42,13 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def serve(
+    context: typer.Context,
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A bundle (folder or .penstock file), or NAME@ALIAS or NAME/7.")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A bundle (folder or .penstock file), or NAME@ALIAS or NAME/7 (default: a cloud's).",
+        ),
     ] = "",
     name: Annotated[str, typer.Option(help="The endpoint's name (default: the bundle's).")] = "",
     isolation: Annotated[
@@ -60,41 +68,49 @@ def serve(
     serving: Serving,
     home: Home = None,
 ) -> None:
-    """Serve one model until stopped, or folders of versions, which are followed.
+    """Serve one model until stopped, or folders of versions, which are followed; in a cloud's container what is there.
 
     Example: penstock serve churn.penstock --port 8080
     """
     watched = folders.models()
-    if bool(model) == bool(watched):
+    platform = platform_of(os.environ, named=bool(model or watched))
+    if (model and watched) or not (model or watched or platform):
         raise typer.BadParameter("give one of MODEL, --model-base-path and --model-config-file")
     if name and watched:
         raise typer.BadParameter("--name is for one MODEL; a folder's is --model-name")
+    if platform is not None:
+        serving = _placed(serving, platform, context)
     require_key = serving.require_key("this node", keys=access is not None)
     settings = Place(home=home).settings(os.environ)
     ensure_home(settings)
     callers = _read_access(access) if access is not None else None
     if watched:
-        _serve_folders(watched, settings, serving, isolation, callers, cache=cache, require_key=require_key)
-    bundle, version = _find(model, settings)
-    arm = Arm(
-        name="main",
-        version=version,
-        bundle=bundle.digest,
-        uri=str(bundle.directory.resolve()),
-        weight=TOTAL_WEIGHT,
-    )
-    endpoint = Endpoint(arms=(arm,), isolation=isolation, cache=Cache() if cache else None)
+        _serve_folders(
+            watched, settings, serving, isolation, callers, cache=cache, require_key=require_key, platform=platform
+        )
+    endpoints = {}
+    if model or platform is None or not platform.several:
+        bundle, version = _find(model or str(model_of(platform)), settings)
+        arm = Arm(
+            name="main",
+            version=version,
+            bundle=bundle.digest,
+            uri=str(bundle.directory.resolve()),
+            weight=TOTAL_WEIGHT,
+        )
+        endpoint = Endpoint(arms=(arm,), isolation=isolation, cache=Cache() if cache else None)
+        endpoints = {name or bundle.manifest.name: endpoint}
     document = RouteDocument(
         format=FORMAT,
         generation=1,
-        endpoints={name or bundle.manifest.name: endpoint},
+        endpoints=endpoints,
         access=callers,
     )
     # Through the reader: a wrong --name is refused here as it would be in a file.
     text = canonical_json(read_routes(canonical_json(document)))
     place = f"serve-{serving.port}"
     routes = settings.home / "nodes" / place / "served.json"
-    _run(settings, routes, place, serving, require_key=require_key, document=text)
+    _run(settings, routes, place, serving, require_key=require_key, document=text, platform=platform)
 
 
 def _serve_folders(
@@ -106,6 +122,7 @@ def _serve_folders(
     *,
     cache: bool,
     require_key: bool,
+    platform: Platform | None,
 ) -> NoReturn:
     from penstock.cli.folders.beside import watching_beside
     from penstock.cli.folders.watch import ROUTES, Watching
@@ -117,7 +134,7 @@ def _serve_folders(
         models=models, home=str(settings.home), state=str(state), isolation=isolation, cache=cache, access=access
     )
     beside = watching_beside(watching)
-    _run(settings, state / ROUTES, place, serving, require_key=require_key, beside=beside)
+    _run(settings, state / ROUTES, place, serving, require_key=require_key, beside=beside, platform=platform)
 
 
 def node(
@@ -139,6 +156,23 @@ def node(
     ensure_home(settings)
     followed = settings.home / "nodes" / check_name(name, "node") / "followed.json"
     _run(settings, routes or followed, name, serving, require_key=require_key, following=control.following())
+
+
+def _placed(serving: Serving, platform: Platform, context: typer.Context) -> Serving:
+    """The options as the platform means them, where the command line says nothing.
+
+    Beyond loopback without keys: the platform's proxy asks who calls, and nothing else reaches the container.
+    """
+    if not _is_given("host", context):
+        serving = msgspec.structs.replace(serving, host="0.0.0.0", insecure=True)  # noqa: S104
+    if not _is_given("port", context) and platform.port is not None:
+        serving = msgspec.structs.replace(serving, port=platform.port)
+    return msgspec.structs.replace(serving, model_control=True) if platform.several else serving
+
+
+def _is_given(option: str, context: typer.Context) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _find(model: str, settings: Settings) -> tuple[Bundle, str]:
@@ -186,6 +220,7 @@ def _run(
     document: bytes | None = None,
     following: Following | None = None,
     beside: AbstractContextManager[None] | None = None,
+    platform: Platform | None = None,
 ) -> NoReturn:
     from penstock.predlog.writer import RecordingLimits
     from penstock.serving.run import run_node
@@ -207,6 +242,9 @@ def _run(
         require_key=require_key,
         model_control=serving.model_control,
         following=following,
+        aliases={} if platform is None else platform.aliases,
+        early=platform is not None,
+        drain_s=CLOUD_DRAIN_S if platform is not None else 30,
     )
     sys.exit(run_node(node_settings, document, beside))
 

@@ -7,6 +7,7 @@ import msgspec
 from penstock.core.errors import Overloaded, PenstockError, Unauthenticated, UnsupportedMedia
 
 JSON = b"content-type: application/json\r\n"
+TAKEN = "application/json, text/csv, application/jsonlines"
 _encode = msgspec.json.Encoder().encode
 
 STATUS = {
@@ -39,8 +40,11 @@ def headers_of(error: PenstockError) -> dict[str, str]:
     # RFC 9110, 15.5.2: a 401 must say which scheme would have been taken.
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": "Bearer"}
-    # RFC 9110, 15.5.16: with a 415 it says which encodings of a request would have been taken.
-    return {"accept-encoding": "gzip, deflate, identity"} if isinstance(error, UnsupportedMedia) else {}
+    # RFC 9110, 15.5.16: with a 415 it says which types, or encodings, of a request would have been taken.
+    if isinstance(error, UnsupportedMedia):
+        encoded = error.code == "unsupported-encoding"
+        return {"accept-encoding": "gzip, deflate, identity"} if encoded else {"accept": TAKEN}
+    return {}
 
 
 def body_of(error: PenstockError) -> dict[str, str]:

@@ -6,18 +6,18 @@ values out of range, and says where.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from penstock.core.binding import Binder
 from penstock.core.calls import Call
 from penstock.core.errors import InvalidInput
-from penstock.core.signature import Field, Scalar, Signature
-from penstock.core.tensors import DTYPES, Array, Tensors
+from penstock.core.signature import Scalar, Signature
+from penstock.core.tensors import Tensors
 from penstock.protocols.duplicates import refuse_duplicates
 from penstock.protocols.form import NO_HEADERS, FirstReader, Form, Headers
+from penstock.protocols.json_values import filled, filled_flat, value_type
 from penstock.protocols.oip.json_data import text_values
 from penstock.protocols.problems import JSON, reply_of
 from penstock.protocols.unit import first_of
@@ -49,7 +49,7 @@ class RowsCodec:
         self._decode = msgspec.json.Decoder(_document(signature)).decode
         self._columns = [(field, f"column_{index}") for index, field in enumerate(signature.inputs)]
         nested = any(len(field.shape) > 1 for field in signature.inputs)
-        self._fill = _fill_nested if nested else _fill_flat
+        self._fill = filled if nested else filled_flat
 
     def decode(self, body: bytes, headers: Headers = NO_HEADERS) -> Call:
         """The call in a request body; raises InvalidInput that names the row and column at fault."""
@@ -92,59 +92,11 @@ class RowsCodec:
 
 def _document(signature: Signature) -> Any:
     """A msgspec type for the whole body. Struct fields cannot have a column's free text as name: they are renamed."""
-    fields = [(f"column_{index}", _value_type(field)) for index, field in enumerate(signature.inputs)]
+    fields = [(f"column_{index}", value_type(field)) for index, field in enumerate(signature.inputs)]
     rename = {f"column_{index}": field.name for index, field in enumerate(signature.inputs)}
     row: Any = msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=True, gc=False)
     rows: Any = list[row]
     return msgspec.defstruct("Rows", [("rows", rows), ("id", str | None, None)], forbid_unknown_fields=True)
-
-
-def _value_type(field: Field) -> Any:
-    dtype = DTYPES[field.datatype]
-    kind: Any
-    if dtype.kind == "f":
-        kind = float
-    elif dtype.kind in "iu":
-        # 64-bit limits are beyond what a constraint can hold; the array's own overflow check covers them.
-        info = np.iinfo(dtype)  # type: ignore[type-var]
-        kind = int if dtype.itemsize == 8 else Annotated[int, msgspec.Meta(ge=int(info.min), le=int(info.max))]
-    else:
-        kind = bool if dtype.kind == "b" else str
-    kind = kind | None if field.nullable else kind
-    for _ in field.shape[1:]:
-        kind = list[kind]
-    return kind
-
-
-def _fill_flat(field: Field, values: list[Any]) -> Array:
-    dtype = DTYPES[field.datatype]
-    if dtype.kind == "O":
-        text = np.empty(len(values), object)
-        text[:] = values
-        return text
-    try:
-        # FP64 first: rounding to the signature's datatype, and its range, are the binder's business.
-        return np.array(values, np.float64 if dtype.kind == "f" else dtype)
-    except (OverflowError, ValueError):
-        raise InvalidInput(
-            "invalid-value", f"column {field.name!r} has a value beyond the range of {field.datatype}"
-        ) from None
-    except TypeError:
-        raise InvalidInput(
-            "missing-value", f"column {field.name!r} has a missing value (null), and {field.datatype} has none"
-        ) from None
-
-
-def _fill_nested(field: Field, values: list[Any]) -> Array:
-    if len(field.shape) == 1:
-        return _fill_flat(field, values)
-    dtype = DTYPES[field.datatype]
-    try:
-        return np.array(values, np.float64 if dtype.kind == "f" else dtype)
-    except (OverflowError, ValueError, TypeError):
-        raise InvalidInput(
-            "wrong-shape", f"column {field.name!r} takes per row values of shape {list(field.shape[1:])}"
-        ) from None
 
 
 def _first_reader(name: str) -> FirstReader:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from penstock.protocols.address import ModelAddress, Parse
 from penstock.protocols.openai.urls import parse_v1 as parse_openai
 from penstock.protocols.tfserving.urls import parse as parse_models
+from penstock.protocols.vertex.urls import parse as parse_vertex
 
 # By the second part of a path.
-PARSERS: Mapping[str, Parse] = {"models": parse_models, "embeddings": parse_openai}
+PARSERS: Mapping[str, Parse] = {"models": parse_models, "embeddings": parse_openai, "endpoints": parse_vertex}
 
 
 def parse(parts: list[str]) -> ModelAddress | None:

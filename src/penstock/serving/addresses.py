@@ -17,6 +17,7 @@ from penstock.serving.log import Log
 
 # Addresses that are kept as they were asked for: pinned versions and queries make them many.
 _MOST_EXACT = 4096
+NO_ALIASES: Mapping[str, str] = {}
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -32,8 +33,8 @@ class Target(msgspec.Struct, frozen=True, gc=False):
         return self.prefixes[arm]
 
 
-def parse(url: bytes) -> ModelAddress | str:
-    """A model's address, or the plain path of anything else; the query is ignored.
+def parse(url: bytes, aliases: Mapping[str, str] = NO_ALIASES) -> ModelAddress | str:
+    """A model's address, or the plain path of anything else; the query is ignored. `aliases` are other paths of them.
 
     Example:
         >>> parse(b"/v2/models/churn/versions/7/infer").version
@@ -45,12 +46,19 @@ def parse(url: bytes) -> ModelAddress | str:
         # The absolute form that proxies send: `http://host/path`.
         url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
     path = url.partition(b"?")[0].decode("latin-1")
-    parts = [unquote(part) for part in path.split("/")[1:]]
-    if parts and not parts[-1]:
-        parts.pop()
+    parts = _parts(path)
+    if aliases and (meant := aliases.get("/" + "/".join(parts))) is not None:
+        parts = _parts(meant)
     contract = PARSERS.get(parts[0]) if parts else None
     address = contract(parts) if contract is not None else None
     return address if address is not None else "/" + "/".join(parts)
+
+
+def _parts(path: str) -> list[str]:
+    parts = [unquote(part) for part in path.split("/")[1:]]
+    if parts and not parts[-1]:
+        parts.pop()
+    return parts
 
 
 class Addresses:

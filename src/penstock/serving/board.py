@@ -160,6 +160,10 @@ class Boards:
         boards = self.each()
         return len(boards) == self._processes and all(cells[READY] for cells in boards)
 
+    def any_ready(self) -> bool:
+        """Whether some process takes calls."""
+        return any(cells[READY] for cells in self.each())
+
     def totals(self) -> dict[Labels, list[int]]:
         """Each series summed over the processes."""
         totals: dict[Labels, list[int]] = {}

@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from penstock.protocols.address import Parse
+from penstock.protocols.azureml import score
 from penstock.protocols.form import Form
+from penstock.protocols.mlflow import urls as mlflow
+from penstock.protocols.mlflow.form import INVOCATIONS
 from penstock.protocols.oip.form import INFER
 from penstock.protocols.oip.generate import GENERATE, GENERATE_STREAM
 from penstock.protocols.oip.grpc_form import GRPC_INFER
@@ -16,10 +19,12 @@ from penstock.protocols.oip.urls import parse, parse_rows
 from penstock.protocols.openai import urls as openai_urls
 from penstock.protocols.openai.embeddings import EMBEDDINGS
 from penstock.protocols.rows import ROWS
+from penstock.protocols.sagemaker import urls as sagemaker
 from penstock.protocols.tfserving.examples import CLASSIFY, REGRESS
 from penstock.protocols.tfserving.grpc_form import GRPC_PREDICT
 from penstock.protocols.tfserving.predict import PREDICT
 from penstock.protocols.v1_urls import parse as parse_v1
+from penstock.protocols.vertex.predict import VERTEX
 
 # By the first part of a path.
 PARSERS: Mapping[str, Parse] = {
@@ -27,6 +32,9 @@ PARSERS: Mapping[str, Parse] = {
     "v2": parse,
     "predict": parse_rows,
     "openai": openai_urls.parse,
+    "invocations": mlflow.parse,
+    "models": sagemaker.parse,
+    "score": score.parse,
 }
 # By the verb of an address. What is not here is a page: see `pages`. No URL has the verb of a gRPC form.
 FORMS: Mapping[str, Form] = {
@@ -42,5 +50,8 @@ FORMS: Mapping[str, Form] = {
         REGRESS,
         GRPC_PREDICT,
         EMBEDDINGS,
+        INVOCATIONS,
+        VERTEX,
+        score.SCORE,
     )
 }

@@ -19,7 +19,7 @@ _NOWHERE = ModelAddress(None, None, "")
 
 def find(request: Request, node: NodeState) -> Target | PageReply:
     """The model that is called, or a page's reply. Nothing raises here."""
-    address = parse(request.url)
+    address = parse(request.url, node.aliases)
     try:
         if isinstance(address, str):
             return _page(address, request, node)
@@ -42,12 +42,16 @@ def _page(path: str, request: Request, node: NodeState) -> PageReply:
 
 
 def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Target | PageReply:
-    form = FORMS.get(address.verb)
+    form, page = FORMS.get(address.verb), MODEL_PAGES.get(address.verb)
+    if page is not None and page.open:
+        return _visit(page, Visit(request, node, address))
     url = request.url
     if form is not None and form.model_of is not None:
         # Which endpoint it is stands in the body, so the address by itself is never known.
         address, url = msgspec.structs.replace(address, name=form.model_of(request.body) or None), b""
     caller = caller_of(address, request, node)
+    if node.starting:
+        raise Unavailable("node-starting", "this node is loading its models", hint="ask again when it is ready")
     if form is not None:
         if request.method != b"POST":
             return wrong_method((b"POST",))

@@ -44,9 +44,7 @@ class Node:
             loop.add_signal_handler(name, self._signalled)
         self.service.on_routes = self._take_limits
         self.service.every(SWEEP_S, self.door.sweep)
-        await self.service.open()
-        listener = Listener(self.settings, lambda: Connection(self.door), self.log)
-        await listener.open()
+        listener = await self._open()
         grpc_door = await self._open_grpc()
         scheme = "http" if self.settings.tls is None else "https"
         self.log.event("serving", address=f"{scheme}://{self.settings.host}:{self.settings.port}", pid=os.getpid())
@@ -68,6 +66,20 @@ class Node:
         door = GrpcDoor(self.settings, self.service)
         await door.open()
         return door
+
+    async def _open(self) -> Listener:
+        """Load what the routes say and listen: then, or already before where balancers wait for it."""
+        state = self.service.state
+        # Another event loop that is ready would lose calls to this one.
+        state.starting = self.settings.early and not state.boards.any_ready()
+        listener = Listener(self.settings, lambda: Connection(self.door), self.log) if state.starting else None
+        if listener is not None:
+            await listener.open()
+        await self.service.open()
+        if listener is None:
+            listener = Listener(self.settings, lambda: Connection(self.door), self.log)
+            await listener.open()
+        return listener
 
     def _take_limits(self) -> None:
         self.door.smallest_body_limit = self.service.smallest_body_limit()

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 
+from penstock.bundle.bundle import open_bundle
+from penstock.bundle.find import bundle_in
 from penstock.core.errors import Conflict, Forbidden, InvalidInput, NotFound, Refused, Unavailable
 from penstock.core.names import check_name
-from penstock.core.routes import Endpoint
+from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint
 from penstock.serving.access import Caller
 from penstock.serving.applied import Applied
 from penstock.serving.overlay import Overlay, OverlayFile
@@ -25,7 +28,7 @@ class Repository:
     """What callers may load and unload on this node.
 
     `routed` tells the endpoints of the routes, `take` makes this event loop obey the overlay, `applied` tells what each
-    event loop serves, None until all of them have told.
+    event loop serves, None until all of them have told. Archives are extracted into `bundles`.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class Repository:
         routed: Callable[[], dict[str, Endpoint]],
         take: Callable[[], Awaitable[None]],
         applied: Callable[[], list[Applied] | None],
+        bundles: Path,
     ) -> None:
         self._overlay = overlay
         self._refusal = refusal
         self._routed = routed
         self._take = take
         self._applied = applied
+        self._bundles = bundles
 
     def known(self) -> dict[str, Endpoint]:
         """Every endpoint that could be served, loaded or not."""
@@ -90,6 +95,14 @@ class Repository:
         except InvalidInput:
             await self.remove(name)
             raise
+
+    async def add_bundle(self, name: str, folder: Path) -> None:
+        """Serve the bundle that is in `folder`; raises NotFound where there is none."""
+        bundle = await asyncio.to_thread(lambda: open_bundle(bundle_in(folder), self._bundles))
+        arm = Arm(
+            name="main", version=bundle.version, bundle=bundle.digest, uri=str(bundle.directory), weight=TOTAL_WEIGHT
+        )
+        await self.add(name, Endpoint(arms=(arm,)))
 
     async def remove(self, name: str) -> None:
         """Take away an endpoint that was added."""

@@ -61,6 +61,12 @@ class Service:
             monotonic,
             held_back=lambda: read_held_back(settings.state),
         )
+        # A path that is a contract's own already stays that.
+        self.state.aliases = {
+            path: meant
+            for path, meant in settings.aliases.items()
+            if not isinstance(parse(path.encode()), ModelAddress)
+        }
         self._failures = Failures(monotonic)
         self._take_access(None)
         self.routes = RoutesFile(settings.routes, settings.state / "routes.json")
@@ -74,6 +80,7 @@ class Service:
             routed=lambda: self._document.endpoints,
             take=self._take_overlay,
             applied=lambda: each_applied(settings.state, settings.processes),
+            bundles=settings.bundles,
         )
         self.swapper = Swapper(self.state, self._load, settings.drain_s)
         self.on_routes: Callable[[], None] = lambda: None
@@ -110,7 +117,7 @@ class Service:
         if target is not None:
             return target.endpoint.route.limits.max_body_bytes
         # A query, a pinned version or an escaped letter must not lead around the limit of the endpoint.
-        address = parse(url)
+        address = parse(url, self.state.aliases)
         found = None
         if isinstance(address, ModelAddress):
             # Without a default: whatever comes is refused when it is here.

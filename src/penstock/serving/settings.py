@@ -37,7 +37,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     `processes` are event loops that share the port; `workers` are model processes of each version, `threads` run an
     inline model that is too slow for the event loop. With `require_key` routes without `access` let nobody call: a node
     that others reach must not be opened by a document that forgot its keys. With `model_control` callers may load and
-    unload endpoints. Without a `grpc_port` there is no gRPC. Without `recording` there is no prediction log.
+    unload endpoints. Without a `grpc_port` there is no gRPC. `aliases` are other paths of the node's own addresses. An
+    `early` node listens while it loads, and says that it is not ready. Without `recording` there is no prediction log.
     """
 
     routes: Path
@@ -57,6 +58,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings | None = None
     require_key: bool = False
     model_control: bool = False
+    aliases: dict[str, str] = {}
+    early: bool = False
     following: Following | None = None
     log_file: Path | None = None
     recording: RecordingLimits | None = RecordingLimits()

@@ -12,7 +12,7 @@ from penstock.core.clock import Clock
 from penstock.core.routes import Endpoint
 from penstock.protocols.address import ModelAddress
 from penstock.serving.access import AccessTable
-from penstock.serving.addresses import Addresses, parse
+from penstock.serving.addresses import NO_ALIASES, Addresses, parse
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
 from penstock.serving.contracts import FORMS
@@ -51,6 +51,9 @@ class NodeState:
         self.wanted: Mapping[str, Endpoint] = {}
         self.retiring: set[ServedArm] = set()
         self.held_back = held_back
+        self.aliases: Mapping[str, str] = NO_ALIASES
+        # Until its first routes are loaded, where it listens already.
+        self.starting = False
         self._id_prefix = os.urandom(6).hex()
         self._id_count = 0
 
@@ -61,7 +64,7 @@ class NodeState:
         """
         access = self.access
         if access is not None:
-            address = parse(url)
+            address = parse(url, self.aliases)
             access.identify(headers, peer)
             if isinstance(address, ModelAddress) and not self._named_by_body(address):
                 access.look(headers, self.addresses.name(address), peer)

@@ -59,6 +59,7 @@ class Swapper:
             node.problems = problems
             node.board.cells[GENERATION] = document.generation
             node.board.cells[READY] = 1
+            node.starting = False
             node.log.event("routes-applied", generation=document.generation, endpoints=len(new), problems=len(problems))
             for endpoint in new.values():
                 for served in endpoint.arms:

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.protocols.problems import JSON
 from penstock.serving.http.message import Reply
-from penstock.serving.pages import oip, openai, repository, statistics, tfserving
+from penstock.serving.pages import clouds, oip, openai, repository, statistics, tfserving
 from penstock.serving.pages.visit import Page, Visit
 
 
@@ -31,12 +31,14 @@ def _openapi(visit: Visit) -> Reply:
 PAGES: Mapping[str, Page] = {
     "/openapi.json": Page(_openapi),
     "/metrics": Page(_metrics),
+    **clouds.PAGES,
     **oip.PAGES,
     **openai.PAGES,
     **repository.PAGES,
     **statistics.PAGES,
 }
 MODEL_PAGES: Mapping[str, Page] = {
+    **clouds.MODEL_PAGES,
     **oip.MODEL_PAGES,
     **openai.MODEL_PAGES,
     **repository.MODEL_PAGES,

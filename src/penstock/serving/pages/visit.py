@@ -36,12 +36,13 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
 class Page(msgspec.Struct, frozen=True, gc=False):
     """One address's answer, and the methods it takes.
 
-    With `keyed` only who has a key may look, as for a model's page.
+    With `keyed` only who has a key may look, as for a model's page; an `open` one of a model's address is about none.
     """
 
     answer: Callable[[Visit], PageReply]
     methods: tuple[bytes, ...] = READING
     keyed: bool = False
+    open: bool = False
 
 
 def wrong_method(methods: tuple[bytes, ...]) -> Reply:

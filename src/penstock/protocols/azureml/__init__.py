@@ -1,0 +1,1 @@
+"""Azure ML's contract of a scoring container."""

@@ -1,0 +1,29 @@
+"""Azure ML's `/score`: what `/invocations` takes, and `input_data` and `data`, whose answer is the bare list.
+
+Source: Azure Machine Learning, "Deploy MLflow models to online endpoints".
+"""
+
+from __future__ import annotations
+
+from penstock.protocols.address import ModelAddress
+from penstock.protocols.form import Form
+from penstock.protocols.mlflow.first import first_reader
+from penstock.protocols.mlflow.invocations import InvocationsCodec
+from penstock.protocols.mlflow.problems import failure
+
+
+def parse(parts: list[str]) -> ModelAddress | None:
+    """The address in the parts of a path that begins with `score`."""
+    return ModelAddress(None, None, "score") if len(parts) == 1 else None
+
+
+# By them a caller of Azure ML finds his request in its logs.
+_ECHOED = (b"x-ms-client-request-id", b"x-ms-request-id")
+SCORE = Form(
+    "score",
+    lambda view: InvocationsCodec(view, azure=True),
+    failure,
+    first_reader,
+    names_calls=True,
+    echoed=_ECHOED,
+)

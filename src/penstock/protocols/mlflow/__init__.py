@@ -1,0 +1,1 @@
+"""MLflow's scoring server: `/invocations`, which SageMaker's containers have at the same address."""

@@ -1,0 +1,1 @@
+"""SageMaker's containers with several models; `/invocations` is in `mlflow`."""

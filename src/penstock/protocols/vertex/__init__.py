@@ -1,0 +1,1 @@
+"""Vertex AI's contract of a prediction container."""
