@@ -52,7 +52,7 @@ def first_value(value: Any, name: str) -> Any:
         return first_value(value[0], name)
     if type(value) is not dict:
         return None
-    if name not in value and "columns" in value:
+    if name not in value and type(value.get("columns")) is list:
         return _scalar(value["data"][0][value["columns"].index(name)])
     return _scalar(value[name])
 
