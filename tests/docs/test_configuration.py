@@ -15,7 +15,8 @@ from penstock.serving.settings import NodeSettings
 PAGE = "docs/reference/configuration.md"
 # These set what a library reads when it is imported.
 SETTERS = {
-    f"runtime/{name}.py" for name in ("ort", "frameworks/torch", "frameworks/huggingface", "frameworks/tensorflow")
+    f"runtime/{name}.py"
+    for name in ("ort", "frameworks/torch", "frameworks/huggingface", "frameworks/tensorflow", "frameworks/mlflow")
 }
 VARIABLE = re.compile(
     r"(?:AIP|AZUREML|SAGEMAKER|PENSTOCK|AWS|PG|ORT|UV|LOGNAME|USER|USERNAME|HOME|TMPDIR)(?:_?[A-Z0-9]+)*(?:_[A-Z0-9]+)*"
@@ -57,7 +58,7 @@ def test_only_the_files_that_say_so_read_the_environment():
     }
     # A command reads it and passes settings on.
     readers = {name for name in readers if not name.startswith("cli/")}
-    assert readers <= {"sdk/security.py", "storage/bucket.py", "serving/grpc/library.py", *SETTERS}, (
+    assert readers <= {"sdk/security.py", "storage/bucket.py", "serving/grpc/library.py", "pack/remote.py", *SETTERS}, (
         "settings are read in one place, then passed on"
     )
 
