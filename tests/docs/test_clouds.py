@@ -34,6 +34,8 @@ def test_every_address_is_there(node):
             assert json.loads(body)["code"] == "wrong-method"
 
 
-@pytest.mark.parametrize("name", ["from-mlflow", "from-sagemaker", "from-vertex", "from-azure-ml"])
+@pytest.mark.parametrize(
+    "name", ["from-mlflow", "from-sagemaker", "from-vertex", "from-azure-ml", "from-mlserver", "from-bentoml"]
+)
 def test_every_block_of_the_guide_runs_and_prints_what_it_says(name, tmp_path):
     assert run_blocks(f"docs/guide/{name}.md", tmp_path)
