@@ -26,9 +26,9 @@ VENVS = ["train", "mlserver", "mlflow", "azureml"]
 # (contract, what it is called, the servers that offer it)
 CONTRACTS = [
     ("oip", "Open Inference Protocol v2", ["ours", "mlserver"]),
-    ("mlflow", "MLflow scoring server", ["ours", "mlflow"]),
+    ("mlflow", "MLflow scoring server", ["ours_table", "mlflow_table"]),
     ("tfserving", "TF Serving, REST", ["ours"]),
-    ("sagemaker", "SageMaker containers", ["ours", "mlflow"]),
+    ("sagemaker", "SageMaker containers", ["ours", "mlflow_table"]),
     ("vertex", "Vertex AI containers", ["ours"]),
     ("azure", "Azure ML online endpoints", ["ours", "azureml"]),
 ]
@@ -71,8 +71,8 @@ def asked(contract: str, name: str, port: int, work: Path) -> dict:
 def example_of(contract: str, name: str) -> object:
     """A call that the server answers, where the contract cannot tell by itself what one is."""
     rows = json.loads((run.MODELS / "lr.rows.json").read_text())["rows"][:3]
-    if contract == "mlflow" or (contract == "sagemaker" and name == "mlflow"):
-        return {"dataframe_split": {"columns": [str(index) for index in range(len(rows[0]))], "data": rows}}
+    if name.endswith("_table"):
+        return {"dataframe_split": {"columns": [f"c{index}" for index in range(len(rows[0]))], "data": rows}}
     if contract == "azure":
         return {"data": rows}
     if contract == "oip" and name != "ours":

@@ -1,4 +1,4 @@
-"""Pack the benchmark's model for Penstock: prepare_ours.py onnx|original [--keys] [--sample SHARE] [--canary].
+"""Pack the benchmark's model for Penstock: prepare_ours.py onnx|original [--keys] [--table] [--sample SHARE] [--canary].
 
 Writes $WORK/m.penstock, and $WORK/routes.json for those that want a key or the prediction log.
 """
@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 import penstock
 from penstock.core.digest import digest_of
@@ -17,11 +18,14 @@ options = argparse.ArgumentParser()
 options.add_argument("form", choices=["onnx", "original"])
 options.add_argument("--keys", action="store_true")
 options.add_argument("--sample", type=float, default=1.0)
+options.add_argument("--table", action="store_true", help="the columns have names: c0, c1, ...")
 options.add_argument("--canary", action="store_true", help="a second version gets a tenth of the units")
 given = options.parse_args()
 
 models, name, work = Path(os.environ["MODELS"]), os.environ["BENCH_MODEL"], Path(os.environ["WORK"])
 sample = np.array(json.loads((models / f"{name}.rows.json").read_text())["rows"])
+if given.table:
+    sample = pd.DataFrame(sample, columns=[f"c{number}" for number in range(sample.shape[1])])
 source = models / f"{name}.joblib"
 bundle = work / "m.penstock"
 if given.form == "onnx":
