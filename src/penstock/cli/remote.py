@@ -37,6 +37,7 @@ from penstock.core.digest import canonical_json
 from penstock.core.errors import NotFound, PenstockError, Unavailable
 from penstock.core.verdicts import Report
 from penstock.gates.plan import with_files
+from penstock.registry.records import Version
 from penstock.rollout.decide import Command
 from penstock.rollout.judgement import RolloutReport
 from penstock.sdk.security import Security, headers_of, tls_of
@@ -224,6 +225,27 @@ class Remote:
             with file.open("rb") as content:
                 self._ask("PUT", where, dict[str, Any], content=content, headers=_BYTES)
         return reference
+
+    def spec(self) -> Spec | None:
+        """What was applied last."""
+        return self._ask("GET", "/v1/spec", Spec | None)  # type: ignore[arg-type]
+
+    def apply_spec(self, spec: Spec, *, expected_generation: int, reason: str) -> Operation:
+        """Make it so, unless somebody else applied since, and follow it."""
+        wanted = {"reason": reason, "expected_generation": expected_generation}
+        asked = self._ask("POST", "/v1/apply", Operation, content=canonical_json(spec), params=wanted)
+        return self._followed(asked, lambda operation: None)
+
+    def register(self, model: str, archive: Path, reason: str) -> Version:
+        """Upload a bundle; one that is registered already keeps its number."""
+        path = f"/v1/models/{quote(model, safe='')}/versions"
+        with archive.open("rb") as file:
+            return self._ask("POST", path, Version, content=file, headers=_BYTES, params={"reason": reason})
+
+    def wait_converged(self, generation: int, wait_s: float) -> Convergence:
+        """Which nodes serve it, when all do or one cannot, or when the time is over."""
+        path = f"/v1/generations/{generation}/convergence"
+        return self._ask("GET", path, Convergence, params={"wait_s": min(wait_s, _WAIT_S)})
 
     def _upload(self, model: str, bundle: Bundle) -> None:
         archive = save_bundle(bundle, self._bundles / f"{bundle.version}.upload.penstock")
