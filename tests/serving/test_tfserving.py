@@ -189,7 +189,7 @@ class Model:
 
 
 def test_a_version_that_still_answers_is_unloading(make_node, folder, summing_1, tmp_path):
-    slow = python_bundle(folder / "slow", SLOW.format(folder=str(tmp_path)))
+    slow = python_bundle(tmp_path / "slow-bundle", SLOW.format(folder=str(tmp_path)))
     node = make_node()
     node.publish(document(1, sum=endpoint(slow)))
     node.start()

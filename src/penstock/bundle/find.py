@@ -16,6 +16,13 @@ def bundle_in(folder: Path) -> Path:
 
     Raises NotFound (`unknown-bundle`), InvalidInput (`several-bundles`).
     """
+    try:
+        return _bundle_in(folder)
+    except OSError as error:
+        raise NotFound("unknown-bundle", f"{str(folder)[:200]} cannot be searched: {error.strerror}") from None
+
+
+def _bundle_in(folder: Path) -> Path:
     level = [folder]
     for _ in range(_DEEPEST + 1):
         found = [path for path in level if path.suffix == SUFFIX or (path / MANIFEST).is_file()]

@@ -208,9 +208,10 @@ def read_json(body: bytes) -> Any:
     """The body's JSON as plain values; raises InvalidInput, also for a key that stands twice in one object."""
     try:
         document = msgspec.json.decode(body)
+        keys = _keys(document)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidInput("invalid-json", f"the body is not JSON: {str(error)[:300]}") from None
-    refuse_duplicates(body, _keys(document))
+    refuse_duplicates(body, keys)
     return document
 
 

@@ -7,10 +7,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from penstock.core.errors import InvalidInput, NotFound
-from penstock.core.routes import version_of_label
+from penstock.core.errors import InvalidInput, NotFound, Unavailable
+from penstock.core.routes import Endpoint, version_of_label
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.form import Form
+from penstock.serving.access import Caller
 from penstock.serving.arms import ServedArm, ServedEndpoint
 from penstock.serving.contracts import FORMS, PARSERS
 from penstock.serving.log import Log
@@ -74,29 +75,36 @@ class Addresses:
             }
             for name, endpoint in endpoints.items()
         }
+        # With those that are not loaded now: what an address means must not change with that.
+        self.known: Mapping[str, Endpoint] = {name: endpoint.route for name, endpoint in endpoints.items()}
         # By the URL's bytes; filled as they are asked for.
         self.exact: dict[bytes, Target] = {}
 
-    def name(self, address: ModelAddress) -> str:
-        """The endpoint that is meant, whether it is served or not; raises InvalidInput where nothing says which."""
+    def name(self, address: ModelAddress, caller: Caller | None = None) -> str:
+        """The endpoint that is meant, whether it is loaded or not; raises InvalidInput where nothing says which.
+
+        A `caller` hears of the endpoints that he may call.
+        """
         if address.name is not None:
             return address.name
-        names = list(self.endpoints)
-        marked = names if len(names) == 1 else [name for name in names if self.endpoints[name].route.default]
+        marked = [name for name, endpoint in self.known.items() if len(self.known) == 1 or endpoint.default]
         if not marked:
-            known = ", ".join(sorted(names)[:20]) or "none yet"
+            known = [name for name in sorted(self.known) if caller is None or caller.may_call(name)]
             raise InvalidInput(
                 "no-default-endpoint",
-                f"the address names no model, and none of {len(names)} is the default",
-                hint=f"served here: {known}; mark one with `default: true`, or name it in the address",
+                "the address names no model, and none is the default",
+                hint=f"served here: {', '.join(known[:20]) or 'none yet'}; name one in the address, or mark one with "
+                "`default: true`",
             )
         return marked[0]
 
     def endpoint(self, name: str) -> ServedEndpoint:
-        """The endpoint of that name; raises NotFound."""
+        """The endpoint of that name; raises NotFound, and Unavailable for one that is not loaded now."""
         try:
             return self.endpoints[name]
         except KeyError:
+            if name in self.known:
+                raise Unavailable("endpoint-not-loaded", f"{name} is not loaded") from None
             known = ", ".join(sorted(self.endpoints)[:20]) or "none yet"
             raise NotFound(
                 "unknown-endpoint", f"there is no endpoint {name[:80]!r}", hint=f"served here: {known}"

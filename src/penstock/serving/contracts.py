@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from penstock.protocols.address import Parse
+from penstock.protocols.address import ModelAddress, Parse
 from penstock.protocols.azureml import score
 from penstock.protocols.form import Form
 from penstock.protocols.mlflow import urls as mlflow
@@ -55,3 +55,9 @@ FORMS: Mapping[str, Form] = {
         score.SCORE,
     )
 }
+
+
+def named_by_body(address: ModelAddress) -> bool:
+    """Whether the body says which endpoint is meant, and not the address."""
+    form = FORMS.get(address.verb)
+    return address.name is None and form is not None and form.model_of is not None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import msgspec
 
-from penstock.core.errors import NotFound, PenstockError, Unavailable
+from penstock.core.errors import NotFound, PenstockError, TooLarge, Unavailable
 from penstock.protocols.address import ModelAddress
+from penstock.protocols.encodings import undone
 from penstock.serving.access import Caller
 from penstock.serving.addresses import Target, parse
 from penstock.serving.contracts import FORMS
@@ -28,6 +32,21 @@ def find(request: Request, node: NodeState) -> Target | PageReply:
         if isinstance(address, ModelAddress) and address.verb in FORMS:
             return Reply(*FORMS[address.verb].failure(error))
         return failure(error)
+    except Exception as error:  # our own defect: the client gets a reply and no trace, the log gets all of it
+        return _defect(error, node)
+
+
+def _defect(error: Exception, node: NodeState) -> Reply:
+    node.report(error, "page")
+    return failure(PenstockError("internal-error", "this node failed on the request", hint="its log tells more"))
+
+
+async def _guarded(page: Coroutine[Any, None, Reply], node: NodeState) -> Reply:
+    """The reply of a page that waits; whoever drives it would wait for ever if it raised."""
+    try:
+        return await page
+    except Exception as error:  # as above
+        return _defect(error, node)
 
 
 def _page(path: str, request: Request, node: NodeState) -> PageReply:
@@ -48,6 +67,7 @@ def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Targe
     url = request.url
     if form is not None and form.model_of is not None:
         # Which endpoint it is stands in the body, so the address by itself is never known.
+        _undo_encoding(request, node)
         address, url = msgspec.structs.replace(address, name=form.model_of(request.body) or None), b""
     caller = caller_of(address, request, node)
     if node.starting:
@@ -55,8 +75,22 @@ def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Targe
     if form is not None:
         if request.method != b"POST":
             return wrong_method((b"POST",))
-        return target_of(address, node, url)
+        target = target_of(address, node, url)
+        limit = target.endpoint.route.limits.max_body_bytes
+        if not url and len(request.body) > limit:
+            raise TooLarge("body-too-large", f"the body is larger than the {limit} bytes this endpoint takes")
+        return target
     return _visit(MODEL_PAGES[address.verb], Visit(request, node, address, caller))
+
+
+def _undo_encoding(request: Request, node: NodeState) -> None:
+    encoding = request.headers.get(b"content-encoding")
+    if encoding is not None:
+        endpoints = node.addresses.endpoints.values()
+        largest = max((endpoint.route.limits.max_body_bytes for endpoint in endpoints), default=len(request.body))
+        request.body = undone(request.body, encoding, largest)
+        # A copy: heads that were seen before are shared.
+        request.headers = {name: value for name, value in request.headers.items() if name != b"content-encoding"}
 
 
 def caller_of(address: ModelAddress, request: Request, node: NodeState) -> Caller | None:
@@ -65,8 +99,8 @@ def caller_of(address: ModelAddress, request: Request, node: NodeState) -> Calle
     if access is None:
         return None
     # By a key for nothing here nobody learns which endpoint is the default, or that there is none.
-    access.identify(request.headers, request.peer)
-    return access.look(request.headers, node.addresses.name(address), request.peer)
+    caller = access.identify(request.headers, request.peer)
+    return access.look(request.headers, node.addresses.name(address, caller), request.peer)
 
 
 def target_of(address: ModelAddress, node: NodeState, url: bytes = b"") -> Target:
@@ -79,4 +113,7 @@ def target_of(address: ModelAddress, node: NodeState, url: bytes = b"") -> Targe
 
 
 def _visit(page: Page, visit: Visit) -> PageReply:
-    return page.answer(visit) if visit.request.method in page.methods else wrong_method(page.methods)
+    if visit.request.method not in page.methods:
+        return wrong_method(page.methods)
+    found = page.answer(visit)
+    return found if isinstance(found, Reply) else _guarded(found, visit.node)

@@ -28,6 +28,7 @@ from penstock.serving.again import Again
 from penstock.serving.applied import Applied, each_applied, write_applied
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import READY, WORKER_RESTARTS, Board, Boards
+from penstock.serving.contracts import named_by_body
 from penstock.serving.flow import answer
 from penstock.serving.held_back import read_held_back
 from penstock.serving.http.message import Reply, Request
@@ -119,6 +120,10 @@ class Service:
         # A query, a pinned version or an escaped letter must not lead around the limit of the endpoint.
         address = parse(url, self.state.aliases)
         found = None
+        if isinstance(address, ModelAddress) and named_by_body(address):
+            # Held to the endpoint's own limit once it is known which.
+            limits = [endpoint.route.limits.max_body_bytes for endpoint in addresses.endpoints.values()]
+            return max([*limits, self.settings.http.max_body_bytes])
         if isinstance(address, ModelAddress):
             # Without a default: whatever comes is refused when it is here.
             with contextlib.suppress(PenstockError):
@@ -229,6 +234,7 @@ class Service:
         self._document = document
         served = self._overlay.overlay.over(document)
         problems = await self.swapper.apply(served, kept)
+        self.state.addresses.known = {**self._overlay.overlay.added, **document.endpoints}
         self.shadows.follow()
         self._again.note(document, problems)
         self.on_routes()

@@ -15,7 +15,7 @@ from penstock.serving.access import AccessTable
 from penstock.serving.addresses import NO_ALIASES, Addresses, parse
 from penstock.serving.arms import ServedArm
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
-from penstock.serving.contracts import FORMS
+from penstock.serving.contracts import named_by_body
 from penstock.serving.held_back import Models
 from penstock.serving.http.message import Request
 from penstock.serving.log import Log
@@ -65,14 +65,9 @@ class NodeState:
         access = self.access
         if access is not None:
             address = parse(url, self.aliases)
-            access.identify(headers, peer)
-            if isinstance(address, ModelAddress) and not self._named_by_body(address):
-                access.look(headers, self.addresses.name(address), peer)
-
-    @staticmethod
-    def _named_by_body(address: ModelAddress) -> bool:
-        form = FORMS.get(address.verb)
-        return address.name is None and form is not None and form.model_of is not None
+            caller = access.identify(headers, peer)
+            if isinstance(address, ModelAddress) and not named_by_body(address):
+                access.look(headers, self.addresses.name(address, caller), peer)
 
     def ready(self) -> bool:
         """Whether every process of the node has its routes, and something is served or nothing should be."""
@@ -84,7 +79,7 @@ class NodeState:
             return None
         if self.repository is not None and self.repository.unloaded(name):
             return "it was unloaded"
-        return self.problems.get(name)
+        return self.problems.get(name, "it is being loaded" if name in self.addresses.known else None)
 
     def request_id(self, request: Request) -> str:
         """The caller's `x-request-id` if it is safe to log and send back, else a new one, unique on this node."""

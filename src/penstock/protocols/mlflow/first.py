@@ -59,7 +59,7 @@ def first_value(value: Any, name: str) -> Any:
 
 def _of_csv(text: str, name: str) -> Any:
     # The first two lines, unless a quoted field has a line feed in it.
-    head, *rows = read_csv("\n".join(text.split("\n", 2)[:2]))
+    head, *rows = read_csv("\n".join(line.rstrip("\r") for line in text.split("\n", 2)[:2]))
     return rows[0][head.index(name)]
 
 

@@ -23,8 +23,8 @@ def server_metadata(version: str) -> bytes:
     """The body of `GET /v2`.
 
     Example:
-        >>> server_metadata("0.1.0")[:62]
-        b'{"name":"penstock","version":"0.1.0","extensions":["binary_tenso'
+        >>> server_metadata("0.1.0")[:52]
+        b'{"name":"penstock","version":"0.1.0","extensions":["'
     """
     return _encode({"name": "penstock", "version": version, "extensions": EXTENSIONS})
 

@@ -122,7 +122,8 @@ class Connection(asyncio.Protocol):
             exchange.coroutine = found
             exchange.step()
         elif head.method == b"HEAD":
-            exchange.data = render(found, exchange.close)[: -len(found.body)]
+            data = render(found, exchange.close)
+            exchange.data = data[: len(data) - len(found.body)]
             self._send_if_first()
         else:
             self.reply(exchange, found)

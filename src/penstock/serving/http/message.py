@@ -41,8 +41,8 @@ def render(reply: Reply, close: bool) -> bytes:
     r"""The bytes of a reply on the wire.
 
     Example:
-        >>> render(Reply(200, JSON, b"{}"), close=False)
-        b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}'
+        >>> render(Reply(200, b"x: y\r\n", b"{}"), close=False)
+        b'HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 2\r\n\r\n{}'
     """
     return b"%b%bcontent-length: %d\r\n%b\r\n%b" % (
         STATUS_LINES[reply.status],

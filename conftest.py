@@ -1,0 +1,19 @@
+"""Which modules are not looked into for examples: those of libraries that are not here, one extra each."""
+
+from importlib.util import find_spec
+
+# By the library that they import at once; their tests run by `make verify WHAT=kinds`.
+HEAVY = {
+    "ai_edge_litert": ("tflite",),
+    "spacy": ("spacy",),
+    "tensorflow": ("tensorflow",),
+    "tokenizers": ("huggingface",),
+    "torch": ("torch", "huggingface_export"),
+}
+collect_ignore = [
+    f"src/penstock/{package}/{name}.py"
+    for library, names in HEAVY.items()
+    if find_spec(library) is None
+    for name in names
+    for package in ("pack/flavors", "runtime/frameworks")
+]
