@@ -1,6 +1,8 @@
 """MLflow models: native flavors need no MLflow; any other is asked in its own environment, by the real MLflow."""
 
+import contextlib
 import json
+import pickle
 
 import joblib
 import numpy as np
@@ -12,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from penstock.bundle.bundle import open_bundle
 from penstock.core.errors import InvalidInput, NotFound, PenstockError, Refused, Unavailable, Unsupported
 from penstock.pack import pack
+from penstock.pack.lock import lock_of
 from penstock.pack.mlflow_model import read_mlmodel
 from penstock.runtime import golden
 from penstock.runtime.load import load_model
@@ -107,7 +110,7 @@ def test_an_estimator_of_another_version_is_left_to_its_own_environment(estimato
         ("  keras:\n    data: data\n", COLUMNS, "unsupported-mlflow"),
         (PYFUNC, [], "mlflow-signature-missing"),
         (PYFUNC, [{"name": "when", "type": "datetime", "required": True}], "unsupported-mlflow-type"),
-        ("  onnx:\n    data: ../model.onnx\n", COLUMNS, "unknown-file"),
+        ("  onnx:\n    data: ../model.onnx\n", COLUMNS, "unsafe-archive"),
     ],
 )
 def test_what_cannot_be_packed_says_why(flavors, columns, code, tmp_path):
@@ -194,3 +197,60 @@ def test_a_tensor_without_a_name(tracking, tmp_path):
     assert [(f.name, f.shape) for f in packed.manifest.signature.inputs] == [("x", (-1, 3, 2))]
     model = load_model(open_bundle(packed.path, tmp_path / "cache"), allow_pickle=True)
     assert np.array_equal(model.run({"x": cubes})["mean"], cubes.mean(axis=(1, 2)))
+
+
+def hostile(tmp_path, mlmodel, **files):
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    signature = json.dumps([{"name": "x", "type": "double", "required": True}])
+    (folder / "MLmodel").write_text(f"{mlmodel}signature:\n  inputs: '{signature}'\n")
+    for name, data in files.items():
+        (folder / name.replace("_", ".")).write_bytes(data)
+    return folder
+
+
+HOSTILE = "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    model_path: {path}\n"
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+def test_whatever_a_python_function_looks_like_it_needs_a_waiver(tmp_path, protocol):
+    folder = hostile(tmp_path, HOSTILE.format(path="model.bin"), model_bin=pickle.dumps({}, protocol))
+    with pytest.raises(Refused, match="pickle-refused"):
+        pack(folder, pd.DataFrame({"x": [1.0, 2.0]}), name="m", out=tmp_path / "m.penstock")
+
+
+@pytest.mark.parametrize("path", ["/etc/hostname", "../outside.bin", "a/../../outside.bin"])
+def test_a_path_out_of_the_folder_is_refused(tmp_path, path):
+    with pytest.raises(Refused, match="not in the folder"):
+        read_mlmodel(hostile(tmp_path, HOSTILE.format(path=path)))
+    with pytest.raises(Refused, match="not in the folder"):
+        (tmp_path / "hostile" / "MLmodel").write_text(
+            f"flavors: {{}}\nsaved_input_example_info: {{artifact_path: {path}}}\n"
+        )
+        read_mlmodel(tmp_path / "hostile")
+
+
+def test_a_link_is_refused(tmp_path):
+    folder = hostile(tmp_path, HOSTILE.format(path="model.bin"))
+    (tmp_path / "secret").write_text("secret")
+    (folder / "model.bin").symlink_to(tmp_path / "secret")
+    with pytest.raises(Refused, match="is a link"):
+        read_mlmodel(folder)
+
+
+@pytest.mark.parametrize(
+    "line", ["-r /etc/hostname", "evil @ file:///tmp/evil", "./evil", "--index-url x", "git+ssh://x"]
+)
+def test_requirements_name_packages_and_nothing_else(tmp_path, line):
+    with pytest.raises(Unavailable, match="no package of an index"):
+        lock_of(f"numpy==0.1\n{line}\n", "", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "example", [b"[" * 200_000, b'{"columns": ["x"], "data": [[1' + b"0" * 30 + b"]]}", b"{", b"\xff"]
+)
+def test_an_example_that_cannot_be_read_is_told(tmp_path, example):
+    info = "saved_input_example_info: {artifact_path: input.json, type: ndarray}\n"
+    folder = hostile(tmp_path, HOSTILE.format(path="model.bin") + info, input_json=example)
+    with contextlib.suppress(InvalidInput):
+        read_mlmodel(folder).sample()

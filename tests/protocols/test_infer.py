@@ -384,3 +384,9 @@ def test_an_empty_dimension_hides_no_other(shape):
     assert code_of({"inputs": [a, B]}) == "wrong-shape"
     a = {"name": "a", "shape": shape, "datatype": "FP32", "parameters": {"binary_data_size": 0}}
     assert code_of({"inputs": [a, B]}, b"", length=len(json.dumps({"inputs": [a, B]}))) == "wrong-shape"
+
+
+def test_more_dimensions_than_anybody_has_are_refused():
+    for a in ({"data": [1]}, {"parameters": {"binary_data_size": 4}}):
+        tensor = {"name": "a", "shape": [1] * 101, "datatype": "FP32", **a}
+        assert code_of({"inputs": [tensor, B]}, b"\0" * 4 if "parameters" in a else b"") == "wrong-shape"

@@ -9,7 +9,7 @@ from tests.serving.nodes import RunningNode, document, endpoint, free_port
 
 from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint
 from penstock.protocols.tfserving.grpc_predict import message
-from penstock.protocols.tfserving.grpc_tensors import DATATYPES, NUMBERS, put, tensor_of
+from penstock.protocols.tfserving.grpc_tensors import DATATYPES, NUMBERS, Budget, put, tensor_of
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -56,7 +56,7 @@ def test_every_datatype(channel, datatype, raw):
     else:
         put(made.inputs["x"], values)
     answer, _ = predict(channel, made)
-    got = tensor_of("y", answer.outputs["y"])
+    got = tensor_of("y", answer.outputs["y"], Budget())
     assert DATATYPES[answer.outputs["y"].dtype][0] == datatype
     assert np.array_equal(got, values)
     # As the real server does: clients read the values' own field.

@@ -6,7 +6,7 @@ closed categories are right, or the caller got an error that names the input at 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import isfinite
 from typing import Any
 
@@ -56,7 +56,12 @@ class Binder:
                     )
         return bound, rows if self._batched else 1
 
-    def _wrong_names(self, tensors: Tensors) -> InvalidInput:
+    def check_names(self, names: Collection[str]) -> None:
+        """Raise InvalidInput unless these are the inputs, before anything is made of them."""
+        if len(names) != len(self._names) or not all(name in names for name in self._names):
+            raise self._wrong_names(names)
+
+    def _wrong_names(self, tensors: Collection[str]) -> InvalidInput:
         missing = [name for name in self._names if name not in tensors]
         extra = [name for name in tensors if name not in self._names]
         said = [

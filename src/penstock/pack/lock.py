@@ -33,6 +33,7 @@ def lock_of(requirements: str, python: str, scratch: Path) -> Lock:
     if names is not None and python in ("", f"{sys.version_info.major}.{sys.version_info.minor}"):
         text, environment = lock_current(names)
         return Lock(text, environment, sys.executable, here=True)
+    _check_plain(requirements)
     try:
         text, environment = lock_resolved(requirements, python, scratch)
         return Lock(text, environment, str(build(environment, text, scratch)), here=False)
@@ -44,6 +45,26 @@ def lock_of(requirements: str, python: str, scratch: Path) -> Lock:
         ) from error
 
 
+def _check_plain(requirements: str) -> None:
+    """Refuse what would make the resolver read other files, or run a package's own set-up from somewhere else."""
+    for line in _lines(requirements):
+        try:
+            plain = Requirement(line).url is None
+        except InvalidRequirement:
+            plain = False
+        if not plain:
+            raise Unavailable(
+                "model-environment",
+                f"requirements.txt says {line[:100]!r}, which is no package of an index",
+                hint="name packages and versions only: options, paths and addresses are not taken from a model",
+            )
+
+
+def _lines(requirements: str) -> list[str]:
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in requirements.splitlines())
+    return [line for line in lines if line]
+
+
 def satisfied(requirements: str) -> list[str] | None:
     r"""The requirements (names with extras) if all are installed here in versions they allow, else None.
 
@@ -52,14 +73,11 @@ def satisfied(requirements: str) -> list[str] | None:
         (['numpy'], None)
     """
     found = []
-    for line in requirements.splitlines():
-        line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not line:
-            continue
+    for line in _lines(requirements):
         try:
             needed = Requirement(line)
         except InvalidRequirement:
-            return None  # an option, a path or an address: for the resolver to understand
+            return None
         if needed.marker is not None and not needed.marker.evaluate():
             continue
         name = _installed(needed)

@@ -12,14 +12,13 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from penstock.core.errors import InvalidInput, Unsupported
+from penstock.core.errors import InvalidInput, Refused, Unsupported
 from penstock.pack.sample import tensors_sample
 
 MLMODEL = "MLmodel"
 _DTYPES = {
     "boolean": "BOOL", "integer": "INT32", "long": "INT64", "float": "FP32", "double": "FP64", "string": "str",
 }  # fmt: skip
-_PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".cloudpickle")
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -59,18 +58,16 @@ class MlflowModel(msgspec.Struct, frozen=True):
     def requirements(self) -> str:
         """The text of `requirements.txt`; empty without one."""
         path = self.folder / "requirements.txt"
-        return path.read_text() if path.is_file() else ""
+        try:
+            return path.read_text() if path.is_file() else ""
+        except UnicodeDecodeError:
+            raise InvalidInput("damaged-model", f"{path} is no text") from None
 
     @property
     def python(self) -> str:
         """The minor version of Python that the model was saved by, for example 3.11; empty if it does not say."""
         version = str(self.flavors.get("python_function", {}).get("python_version", ""))
         return ".".join(version.split(".")[:2])
-
-    @property
-    def pickles(self) -> tuple[str, ...]:
-        """The files that are pickles, or hold some; loading them runs code that their author chose."""
-        return tuple(name for name in self.files if name.endswith(_PICKLES) or _is_pickle(self.folder / name))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -108,7 +105,7 @@ class MlflowModel(msgspec.Struct, frozen=True):
             if isinstance(data, dict) and "inputs" in data and set(data) <= {"inputs", "params"}:
                 data = data["inputs"]
             return self._sample(data)
-        except (OSError, msgspec.MsgspecError, ValueError, TypeError, KeyError) as error:
+        except (OSError, msgspec.MsgspecError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise InvalidInput(
                 "unreadable-sample",
                 f"the input example {path.name} cannot be read: {str(error)[:200]}",
@@ -134,7 +131,13 @@ def find_mlmodel(folder: Path) -> bool:
 
 
 def read_mlmodel(folder: Path) -> MlflowModel:
-    """Read an MLflow model folder; raises InvalidInput("damaged-model") for a file that is no `MLmodel`."""
+    """Read an MLflow model folder; raises InvalidInput("damaged-model") for a file that is no `MLmodel`.
+
+    Raises Refused("unsafe-archive") for links, and for paths in that file which leave the folder.
+    """
+    links = [path for path in folder.rglob("*") if path.is_symlink()]
+    if links:
+        raise Refused("unsafe-archive", f"{links[0]} is a link", hint="copy the file into the folder")
     from penstock.storage.yaml_text import read_yaml
 
     try:
@@ -144,19 +147,21 @@ def read_mlmodel(folder: Path) -> MlflowModel:
         inputs = msgspec.convert(_json(signature.get("inputs")), tuple[Column, ...])
         params = tuple(msgspec.convert(_json(signature.get("params")), list[dict[str, Any]]))
         example = dict(said.get("saved_input_example_info") or {})
-    except (KeyError, AttributeError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        _check_paths(folder, [said["flavors"], example])
+    except (KeyError, AttributeError, TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidInput("damaged-model", f"{folder / MLMODEL} is no MLmodel file: {str(error)[:200]}") from None
     keys = ("run_id", "model_id", "model_uuid", "mlflow_version")
     identity = {f"mlflow.{key}": str(said[key]) for key in keys if said.get(key)}
     return MlflowModel(folder, flavors, inputs, params, example, identity)
 
 
+def _check_paths(folder: Path, said: Any) -> None:
+    """Refuse any text that would be a path out of the folder: which of them are paths, each flavor knows for itself."""
+    if isinstance(said, str) and (Path(said).is_absolute() or ".." in Path(said).parts):
+        raise Refused("unsafe-archive", f"{folder / MLMODEL} names {said[:100]!r}, which is not in the folder")
+    for part in said.values() if isinstance(said, dict) else said if isinstance(said, list) else ():
+        _check_paths(folder, part)
+
+
 def _json(text: Any) -> Any:
     return msgspec.json.decode(text) if isinstance(text, str) and text else []
-
-
-def _is_pickle(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(2)
-    # The first instruction of every pickle since protocol 2: which protocol it is.
-    return len(start) == 2 and start[0] == 0x80 and 2 <= start[1] <= 5

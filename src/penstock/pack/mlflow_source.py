@@ -148,7 +148,7 @@ def _pyfunc_source(model: MlflowModel, scratch: Path) -> MlflowSource:
         features=model.columns,
         options=options,
     )
-    serialization: Serialization = "pickle" if model.pickles else "source"
-    artifact = Artifact(path=f"original/{MLMODEL}", runtime="mlflow", serialization=serialization, options=options)
+    # Whatever its files look like: its loader is a module that the author named, with arguments that he chose.
+    artifact = Artifact(path=f"original/{MLMODEL}", runtime="mlflow", serialization="pickle", options=options)
     beside = {name: model.folder / name for name in model.files if name != MLMODEL}
     return MlflowSource(model.folder / MLMODEL, artifact, beside, lock, description)

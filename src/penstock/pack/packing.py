@@ -95,8 +95,7 @@ def _pack_mlflow(
     with tempfile.TemporaryDirectory(prefix="penstock-mlflow-") as folder:
         scratch = Path(folder)
         about, source = read_source(folder_of(model, scratch), choices.flavor, scratch)
-        pickles = about.pickles if source.lock else ()
-        waiver = _waiver(source.artifact, about.folder / pickles[0] if pickles else source.path, choices)
+        waiver = _waiver(source.artifact, source.path, choices)
         known = {"mlflow.model": model if "://" not in model and ":/" in model else "", **about.identity}
         dtypes = {} if sample is None and about.columns is None else about.dtypes()
         choices = msgspec.structs.replace(

@@ -47,6 +47,8 @@ def lock_resolved(requirements: str, python: str, scratch: Path) -> tuple[str, E
     asked.write_text(requirements.rstrip() + "".join(f"\n{name}" for name in _WORKER_NEEDS) + "\n")
     wanted = python or _python()
     options = ["--no-header", "--no-annotate", "--python-version", wanted, "--no-python-downloads"]
+    # A package without a wheel would run its own set-up before anybody agreed to run anything.
+    options += ["--only-binary", ":all:"]
     _uv(scratch, "pip", "compile", *options, "--output-file", str(locked), str(asked))
     lines = [line for line in locked.read_text().splitlines() if line.strip() and not line.startswith(("#", "-"))]
     pins_of("\n".join(lines))

@@ -104,3 +104,10 @@ PIECES = st.sampled_from(
 def test_no_text_makes_reading_fail_in_another_way(text):
     with contextlib.suppress(InvalidInput):
         read_config(text)
+
+
+def test_a_banner_of_hashes_before_a_mistake_is_read_at_once():
+    with pytest.raises(InvalidInput):
+        read_config("#" * 5000 + "\n@")
+    with pytest.raises(InvalidInput, match="no folder"):
+        read_config('model_config_list { config { name: "m" base_path: "/x\\000y" } }')

@@ -16,7 +16,7 @@ from penstock.core.names import check_name
 
 Message = dict[str, list[Any]]
 _TOKEN = re.compile(
-    r"""\s*(?:\#[^\n]*\s*)*(?:
+    r"""\s*(?:\#[^\n]*(?:\n\s*|\Z))*(?:
         (?P<name>[A-Za-z_][\w.]*) | (?P<number>-?[0-9]+(?![\w.])) |
         (?P<text>"(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*') | (?P<mark>[{}<>:;,\[\]]) | (?P<end>\Z)
     )""",
@@ -57,7 +57,7 @@ def _model(config: Message) -> ModelFolder:
     name, base_path = _one(fields, "name", ""), _one(fields, "base_path", "")
     check_name(name, "model")
     # The platform is not asked for: what a version folder holds tells.
-    if not base_path or "://" in base_path:
+    if not base_path or "://" in base_path or "\0" in base_path:
         raise InvalidInput(
             "invalid-model-config", f"model {name!r}: base_path {base_path!r} is no folder of this machine"
         )

@@ -23,7 +23,8 @@ def stamp_of(folder: Path) -> str:
     for place, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             path = Path(place, name)
-            stat = path.stat()
+            # Of a link that leads nowhere, too: what is wrong with it is found when the version is opened.
+            stat = path.lstat()
             entries.append((str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns))
     return digest_of(msgspec.json.encode(sorted(entries)))
 

@@ -75,7 +75,11 @@ class Watcher:
     def look(self) -> None:
         """Look once, at every model."""
         for model in self._watching.models:
-            endpoint = self._endpoint(model)
+            try:
+                endpoint = self._endpoint(model)
+            except Exception as error:  # a defect of ours with one model must not keep the others from being served
+                self._tell(model.name, f"{type(error).__name__}: {str(error)[:300]}")
+                continue
             endpoints = dict(self._document.endpoints)
             if endpoint is None:
                 endpoints.pop(model.name, None)

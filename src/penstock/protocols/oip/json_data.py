@@ -21,6 +21,8 @@ _parse: Any = simdjson.Parser().parse
 # A parser keeps a buffer as large as the largest text it ever read; larger texts get one of their own.
 LARGE_BYTES = 2**20
 _MOST_ELEMENTS = 2**40
+# numpy has room for 64, and nobody for half of them.
+_MOST_DIMENSIONS = 32
 # What simdjson can fill a buffer with, by the kind of the datatype.
 _WIDE = {"f": ("d", DTYPES["FP64"]), "i": ("i", DTYPES["INT64"]), "u": ("u", DTYPES["UINT64"])}
 _BUFFERS = {datatype: _WIDE[dtype.kind] for datatype, dtype in DTYPES.items() if dtype.kind in _WIDE}
@@ -81,6 +83,8 @@ def text_values(name: str, array: Array) -> list[Any]:
 
 def check_shape(name: str, shape: Sequence[int]) -> int:
     """The number of elements; refuses a negative dimension, and a count that no message could carry."""
+    if len(shape) > _MOST_DIMENSIONS:
+        raise InvalidInput("wrong-shape", f"input {name!r} has {len(shape)} dimensions, more than {_MOST_DIMENSIONS}")
     count = 1
     for size in shape:
         if size < 0:

@@ -13,7 +13,7 @@ from penstock.protocols.address import ModelAddress
 from penstock.protocols.form import NO_HEADERS, FirstReader, Headers, ModelView
 from penstock.protocols.messages import messages, read
 from penstock.protocols.oip.selection import Selection
-from penstock.protocols.tfserving.grpc_tensors import first_value, put, tensor_of
+from penstock.protocols.tfserving.grpc_tensors import Budget, first_value, put, tensor_of
 
 message = messages(Path(__file__).with_name("tf_serving.binpb"), "tensorflow.serving")
 _REQUEST, _RESPONSE, _HEAD = message("PredictRequest"), message("PredictResponse"), message("SpecHead")
@@ -39,7 +39,10 @@ class GrpcPredictCodec:
                 "unknown-signature", f"there is no signature {signature[:60]!r}",
                 hint=f"leave signature_name out, or say {SIGNATURE}",
             )  # fmt: skip
-        bound, rows = self._bind({name: tensor_of(name, proto) for name, proto in request.inputs.items()})
+        # Names first: a tensor may ask in a few bytes to be filled up to megabytes.
+        self._bind.check_names(request.inputs)
+        budget = Budget()
+        bound, rows = self._bind({name: tensor_of(name, proto, budget) for name, proto in request.inputs.items()})
         call = Call(bound, rows)
         if request.output_filter:
             self._selection.take(call, [(name, {}) for name in request.output_filter])

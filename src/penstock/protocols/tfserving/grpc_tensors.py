@@ -26,8 +26,15 @@ _WIDE = {"int_val": np.dtype(np.int32)}
 MOST_REPEATED_BYTES = 2**26
 
 
-def tensor_of(name: str, proto: Any) -> Array:
-    """The tensor in a TensorProto; raises InvalidInput, TooLarge.
+class Budget:
+    """What the tensors of one message may still be filled up with, in bytes."""
+
+    def __init__(self) -> None:
+        self.left = MOST_REPEATED_BYTES
+
+
+def tensor_of(name: str, proto: Any, budget: Budget) -> Array:
+    """The tensor in a TensorProto; raises InvalidInput, TooLarge where the message's budget is spent.
 
     Fewer values than the shape asks for are filled up with the last one, none at all with zeros, as TensorFlow does.
     """
@@ -50,7 +57,7 @@ def tensor_of(name: str, proto: Any) -> Array:
     values = getattr(proto, field)
     if len(values) > count:
         raise wrong_count(name, shape, len(values))
-    return _filled(name, _flat(name, datatype, field, values), count).reshape(shape)
+    return _filled(name, _flat(name, datatype, field, values), count, budget).reshape(shape)
 
 
 def _flat(name: str, datatype: str, field: str, values: Any) -> Array:
@@ -68,10 +75,11 @@ def _flat(name: str, datatype: str, field: str, values: Any) -> Array:
     return flat if wide is dtype else narrow(name, datatype, flat, dtype)
 
 
-def _filled(name: str, flat: Array, count: int) -> Array:
+def _filled(name: str, flat: Array, count: int, budget: Budget) -> Array:
     if len(flat) == count:
         return flat
-    if count * flat.dtype.itemsize > MOST_REPEATED_BYTES:
+    budget.left -= count * flat.dtype.itemsize
+    if budget.left < 0:
         raise TooLarge(
             "repeated-too-large",
             f"input {name[:60]!r} would have {count} elements of {len(flat)} given ones",

@@ -61,7 +61,7 @@ def load(path: Path, artifact: Artifact, signature: Signature, *, allow_pickle: 
     if artifact.serialization != "source" and not allow_pickle:
         raise Refused(
             "pickle-refused",
-            "the MLflow model holds a pickle: opening it runs code that its author chose",
+            "opening an MLflow python_function runs code that its author chose",
             hint="pack it with a waiver, and serve it where the node's policy allows a worker process to open it",
         )
     return PyfuncModel(open_estimator(path), artifact.options, signature)
