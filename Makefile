@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests are divided over so many processes; two cores have room for two.
-WORKERS ?= 2
+# Tests are divided over so many processes; most of them wait for a node more than they compute.
+WORKERS ?= 3
 # Compiled byte-code is part of the installation; a start must not depend on who runs first.
 unexport PYTHONDONTWRITEBYTECODE
 

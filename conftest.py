@@ -17,3 +17,5 @@ collect_ignore = [
     for name in names
     for package in ("pack/flavors", "runtime/frameworks")
 ]
+if find_spec("mlflow") is None:
+    collect_ignore.append("src/penstock/mlflow_plugin.py")
