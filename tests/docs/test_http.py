@@ -3,35 +3,18 @@
 import re
 
 import pytest
-from tests.docs.blocks import blocks_of
-from tests.docs.pages import SOURCE, fits, page
+from tests.docs.http_examples import answered_as_said, examples_of
+from tests.docs.pages import SOURCE, page
 
 from penstock.protocols.problems import STATUS
 from penstock.serving.http.message import PHRASES
 
 PAGE = "docs/reference/http.md"
-EXAMPLES = [(body, line) for language, body, line in blocks_of(page(PAGE)) if language == "http"]
 
 
-def parsed(text):
-    """(method, path, headers, body), (status, headers, body): the status stands alone on a line, blank lines around."""
-    request, status, answer = re.split(r"^(\d{3})\n", text, maxsplit=1, flags=re.MULTILINE)
-    first, _, rest = request.partition("\n")
-    return (*first.split(), *_message(rest)), (int(status), *_message(answer))
-
-
-def _message(text):
-    head, _, body = text.partition("\n") if text.startswith("\n") else text.partition("\n\n")
-    return dict(line.split(": ", 1) for line in head.splitlines()), body.strip()
-
-
-@pytest.mark.parametrize(("text", "line"), EXAMPLES, ids=[f"line {line}" for _, line in EXAMPLES])
-def test_the_example_is_what_a_node_answers(node, text, line):
-    (method, path, headers, body), (status, expected, answer) = parsed(text)
-    got_status, got, got_body = node.request(method, path, body.encode() or None, headers)
-    assert got_status == status
-    assert {name: got.get(name) for name in expected} == expected
-    assert fits(answer, got_body.decode()), got_body.decode()
+@pytest.mark.parametrize("text", examples_of(PAGE))
+def test_the_example_is_what_a_node_answers(node, text):
+    answered_as_said(node, text)
 
 
 def test_every_address_of_the_table_exists(node):

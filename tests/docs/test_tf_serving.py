@@ -4,22 +4,17 @@ import re
 
 import pytest
 from tests.docs.blocks import blocks_of
-from tests.docs.pages import fits, page, run_blocks
-from tests.docs.test_http import parsed
+from tests.docs.http_examples import answered_as_said, examples_of
+from tests.docs.pages import page, run_blocks
 
 from penstock.cli.folders.config_text import read_config
 
 PAGE = "docs/reference/tf-serving.md"
-EXAMPLES = [(body, line) for language, body, line in blocks_of(page(PAGE)) if language == "http"]
 
 
-@pytest.mark.parametrize(("text", "line"), EXAMPLES, ids=[f"line {line}" for _, line in EXAMPLES])
-def test_the_example_is_what_a_node_answers(node, text, line):
-    (method, path, headers, body), (status, expected, answer) = parsed(text)
-    got_status, got, got_body = node.request(method, path, body.encode() or None, headers)
-    assert got_status == status
-    assert {name: got.get(name) for name in expected} == expected
-    assert fits(answer, got_body.decode()), got_body.decode()
+@pytest.mark.parametrize("text", examples_of(PAGE))
+def test_the_example_is_what_a_node_answers(node, text):
+    answered_as_said(node, text)
 
 
 def test_every_address_of_the_table_exists(node):
