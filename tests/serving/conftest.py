@@ -103,7 +103,11 @@ def node(tmp_path_factory, all_routes):
 @pytest.fixture(scope="session")
 def impatient(tmp_path_factory, summing_1, identities):
     """A node that allows 1 s for a request and 3 s of idleness: too short for clients that only happen to be slow."""
-    running = RunningNode(tmp_path_factory.mktemp("impatient"), http=HttpLimits(request_timeout_s=1, idle_timeout_s=3))
+    running = RunningNode(
+        tmp_path_factory.mktemp("impatient"),
+        http=HttpLimits(request_timeout_s=1, idle_timeout_s=3),
+        grpc_port=free_port(),
+    )
     running.publish(document(1, sum=endpoint(summing_1), same=endpoint(identities["FP64"])))
     running.start()
     yield running

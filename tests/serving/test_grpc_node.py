@@ -255,7 +255,7 @@ def test_tls_and_a_renewed_certificate(make, tmp_path, summing_1):
     kept = key.read_bytes()
     key.write_bytes(b"no key")
     assert serial() == first
-    assert node.until_event("certificate-refused", port="grpc")
+    assert node.until_event("certificate-refused", port=node.settings.grpc_port)
     key.write_bytes(kept)
     second, _, _ = authority.issue("node")
     assert until(lambda: serial() == second, what="the renewed certificate")

@@ -29,13 +29,16 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     minimum: Literal["1.2", "1.3"] = "1.2"
 
 
-def server_context(settings: TlsSettings) -> ssl.SSLContext:
-    """The context of a server; raises InvalidInput (`invalid-certificate`) that names the file at fault."""
+def server_context(settings: TlsSettings, protocol: str = "http/1.1") -> ssl.SSLContext:
+    """The context of a server that speaks `protocol`, as ALPN names it.
+
+    Raises InvalidInput (`invalid-certificate`) that names the file at fault.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _MINIMUM[settings.minimum]
     # A client must not make us do the dear part of a handshake again and again on one connection.
     context.options |= ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     _readable(settings.certificate)
     _readable(settings.key)
     try:

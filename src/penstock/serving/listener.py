@@ -1,4 +1,4 @@
-"""The port of one event loop: a listening socket, TLS before it if the settings say so, and certificates as they come.
+"""A port of one event loop: a listening socket, TLS before it if the settings say so, and certificates as they come.
 
 A renewed certificate gets a context of its own, and a new server over the same listening socket: what was accepted goes
 on as it began, what waits in the kernel's queue is not lost, and no context is changed while handshakes read it.
@@ -11,6 +11,8 @@ import socket
 from collections.abc import Callable
 from typing import NoReturn
 
+import msgspec
+
 from penstock.core.errors import PenstockError, Unavailable
 from penstock.security.tls import TlsSettings, mark_of, server_context
 from penstock.serving.log import Log
@@ -20,14 +22,35 @@ RENEW_S = 1.0
 _BACKLOG = 2048
 
 
+class Port(msgspec.Struct, frozen=True):
+    """Where to listen: a number, the option that sets it, and the protocol there as ALPN names it."""
+
+    number: int
+    option: str
+    protocol: str
+
+
+def http_port(settings: NodeSettings) -> Port:
+    """The port for HTTP/1.1."""
+    return Port(settings.port, "--port", "http/1.1")
+
+
+def grpc_port(settings: NodeSettings) -> Port:
+    """The port for gRPC."""
+    return Port(settings.grpc_port, "--grpc-port", "h2")
+
+
 class Listener:
     """`open` begins to accept, `close` stops it; connections that are open are not its affair."""
 
-    def __init__(self, settings: NodeSettings, connect: Callable[[], asyncio.BaseProtocol], log: Log) -> None:
+    def __init__(
+        self, settings: NodeSettings, port: Port, connect: Callable[[], asyncio.BaseProtocol], log: Log
+    ) -> None:
         self._settings = settings
+        self._port = port
         self._connect = connect
         self._log = log
-        self._socket = listen(settings)
+        self._socket = listen(settings, port)
         self._renewing: asyncio.Task[NoReturn] | None = None
 
     async def open(self) -> None:
@@ -53,7 +76,7 @@ class Listener:
         if tls is None:
             return await loop.create_server(self._connect, sock=copy, backlog=_BACKLOG)
         try:
-            context = server_context(tls)
+            context = server_context(tls, self._port.protocol)
         except BaseException:
             copy.close()
             raise
@@ -73,14 +96,14 @@ class Listener:
             try:
                 server = await self._serve()
             except PenstockError as error:
-                self._log.event("certificate-refused", code=error.code, reason=str(error))
+                self._log.event("certificate-refused", port=self._port.number, code=error.code, reason=str(error))
                 continue
             self._server.close()
             self._server = server
-            self._log.event("certificate-renewed", certificate=str(tls.certificate))
+            self._log.event("certificate-renewed", port=self._port.number, certificate=str(tls.certificate))
 
 
-def listen(settings: NodeSettings) -> socket.socket:
+def listen(settings: NodeSettings, port: Port) -> socket.socket:
     """The listening socket; every process of the node has one on the same port, and the kernel divides connections."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -88,11 +111,13 @@ def listen(settings: NodeSettings) -> socket.socket:
     if settings.processes > 1:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((settings.host, port.number))
     except OSError as error:
         listener.close()
         raise Unavailable(
-            "port-taken", f"cannot listen on {settings.host}:{settings.port}: {error}", hint="choose another --port"
+            "port-taken",
+            f"cannot listen on {settings.host}:{port.number}: {error}",
+            hint=f"choose another {port.option}",
         ) from None
     listener.setblocking(False)
     return listener

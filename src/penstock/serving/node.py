@@ -8,18 +8,15 @@ import gc
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 from penstock.core.clock import monotonic, wall
 from penstock.serving.http.connection import Connection
 from penstock.serving.http.door import Door
-from penstock.serving.listener import Listener
+from penstock.serving.http.guests import Guests
+from penstock.serving.listener import Listener, grpc_port, http_port
 from penstock.serving.log import Log
 from penstock.serving.service import Service
 from penstock.serving.settings import NodeSettings
-
-if TYPE_CHECKING:
-    from penstock.serving.grpc.door import GrpcDoor
 
 SWEEP_S = 1.0
 
@@ -34,6 +31,7 @@ class Node:
         self.door = Door(
             self.service.answer, settings.http, monotonic, self.service.body_limit, self.service.check_head
         )
+        self._doors: list[Guests] = [self.door]
         self._stop = asyncio.Event()
         self._stops = 0
 
@@ -44,40 +42,49 @@ class Node:
             loop.add_signal_handler(name, self._signalled)
         self.service.on_routes = self._take_limits
         self.service.every(SWEEP_S, self.door.sweep)
-        listener = await self._open()
-        grpc_door = await self._open_grpc()
+        listeners = [await self._open()]
+        if self.settings.grpc_port:
+            listeners.append(await self._open_grpc())
         scheme = "http" if self.settings.tls is None else "https"
         self.log.event("serving", address=f"{scheme}://{self.settings.host}:{self.settings.port}", pid=os.getpid())
         # What is alive now stays: the collector need not walk it again on a request's time.
         gc.collect()
         gc.freeze()
         await self._stop.wait()
-        await self._drain(listener, grpc_door)
+        await self._drain(listeners)
         await self.service.close()
         self.log.event("stopped")
         self.log.close()
 
-    async def _open_grpc(self) -> GrpcDoor | None:
-        if not self.settings.grpc_port:
-            return None
-        # Imported here: the library is an extra, and a part of a second of a start.
+    async def _open_grpc(self) -> Listener:
+        # Imported here: what it needs is an extra, and takes time of a start.
+        from penstock.serving.grpc.connection import GrpcConnection
         from penstock.serving.grpc.door import GrpcDoor
 
-        door = GrpcDoor(self.settings, self.service)
-        await door.open()
-        return door
+        door = GrpcDoor(self.service.state, self.settings.http)
+        listener = Listener(self.settings, grpc_port(self.settings), lambda: GrpcConnection(door), self.log)
+        await listener.open()
+        self.service.every(SWEEP_S, door.sweep)
+        self._doors.append(door)
+        address = f"{self.settings.host}:{self.settings.grpc_port}"
+        self.log.event("serving-grpc", address=address, tls=self.settings.tls is not None)
+        return listener
 
     async def _open(self) -> Listener:
         """Load what the routes say and listen: then, or already before where balancers wait for it."""
         state = self.service.state
         # Another event loop that is ready would lose calls to this one.
         state.starting = self.settings.early and not state.boards.any_ready()
-        listener = Listener(self.settings, lambda: Connection(self.door), self.log) if state.starting else None
+        listener = (
+            Listener(self.settings, http_port(self.settings), lambda: Connection(self.door), self.log)
+            if state.starting
+            else None
+        )
         if listener is not None:
             await listener.open()
         await self.service.open()
         if listener is None:
-            listener = Listener(self.settings, lambda: Connection(self.door), self.log)
+            listener = Listener(self.settings, http_port(self.settings), lambda: Connection(self.door), self.log)
             await listener.open()
         return listener
 
@@ -91,15 +98,16 @@ class Node:
             self.log.close()
             os._exit(1)
 
-    async def _drain(self, listener: Listener, grpc_door: GrpcDoor | None) -> None:
+    async def _drain(self, listeners: list[Listener]) -> None:
         """Not ready at once; go on serving while balancers notice; then take no more and finish what is owed."""
         self.service.not_ready()
-        self.log.event("draining", connections=len(self.door.connections))
+        self.log.event("draining", connections=sum(len(door.connections) for door in self._doors))
         await asyncio.sleep(self.settings.settle_s)
-        listener.close()
-        self.door.drain()
-        closing = asyncio.ensure_future(grpc_door.close()) if grpc_door is not None else None
+        for listener in listeners:
+            listener.close()
+        for door in self._doors:
+            door.drain()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.door.emptied.wait(), self.settings.drain_s)
-        if closing is not None:
-            await closing
+            async with asyncio.timeout(self.settings.drain_s):
+                for door in self._doors:
+                    await door.emptied.wait()

@@ -20,7 +20,7 @@ from penstock.core.clock import wall
 from penstock.runtime.worker.policy import WorkerPolicy, backoff_s, failures_after
 from penstock.security.tls import server_context
 from penstock.serving.board import Board
-from penstock.serving.listener import listen
+from penstock.serving.listener import grpc_port, http_port, listen
 from penstock.serving.log import Log
 from penstock.serving.settings import NodeSettings
 from penstock.serving.workers import WorkerKeeper, end_leases, leased, status_of_failure, write_status
@@ -42,9 +42,9 @@ class Supervisor:
     async def run(self) -> int:
         """Run until a signal."""
         # Here, once: a port in use, or a wrong certificate, must stop the start, not make every child fail for ever.
-        reserved = [listen(self.settings)]
+        reserved = [listen(self.settings, http_port(self.settings))]
         if self.settings.grpc_port:
-            reserved.append(listen(msgspec.structs.replace(self.settings, port=self.settings.grpc_port)))
+            reserved.append(listen(self.settings, grpc_port(self.settings)))
         if self.settings.tls is not None:
             server_context(self.settings.tls)
         settings = self.settings

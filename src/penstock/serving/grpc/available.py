@@ -12,8 +12,8 @@ def check_grpc(settings: NodeSettings) -> None:
     """Raise Unsupported (`missing-extra`) or Unavailable (`port-taken`) where the gRPC port cannot be had."""
     if not settings.grpc_port:
         return
-    if find_spec("grpc") is None:
-        raise Unsupported("missing-extra", "the gRPC port needs grpcio", hint="pip install 'penstock[grpc]'")
+    if find_spec("hpack") is None:
+        raise Unsupported("missing-extra", "the gRPC port needs hpack", hint="pip install 'penstock[grpc]'")
     if settings.grpc_port == settings.port:
         # Several event loops share their ports: both servers would get it, and each the other's connections.
         raise Unavailable("port-taken", f"port {settings.port} is HTTP's", hint="choose another --grpc-port")

@@ -1,14 +1,15 @@
-"""What all connections of one process share: the flow behind them, the limits before them, and the set of them."""
+"""What all HTTP/1.1 connections of one process share: the flow behind them, and the limits before them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from penstock.core.clock import Clock
+from penstock.serving.http.guests import Guests
 from penstock.serving.http.heads import Heads
 from penstock.serving.http.message import Reply, Request
 
@@ -31,17 +32,7 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 8192
 
 
-class Guest(Protocol):
-    """A connection, as the door sees it."""
-
-    def check(self, now: float) -> None:
-        """Close the connection when its client is too slow, or idle for too long."""
-
-    def drain(self) -> None:
-        """Close now if nothing is owed, else after the last reply."""
-
-
-class Door:
+class Door(Guests):
     """See the module. `body_limit` tells the largest body of a URL, `smallest_body_limit` one that fits all URLs.
 
     `soon` is how work is put off to the end of this turn of the event loop.
@@ -56,18 +47,15 @@ class Door:
         check_head: CheckHead = lambda url, headers, peer: None,
         soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
+        super().__init__(clock)
         self.answer = answer
         self.limits = limits
-        self.clock = clock
         self.body_limit = body_limit
         self.check_head = check_head
         self.smallest_body_limit = 0
         self.heads = Heads()
-        self.connections: set[Guest] = set()
         self._soon = asyncio.get_running_loop().call_soon if soon is None else soon
         self._outgoing: list[tuple[asyncio.Transport, bytes]] = []
-        self.draining = False
-        self.emptied = asyncio.Event()
 
     def send(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write soon, one after the other with what else is ready by then.
@@ -86,25 +74,3 @@ class Door:
             # A client may have gone meanwhile; the transport would complain of it on stderr.
             if not transport.is_closing():
                 transport.write(data)
-
-    def sweep(self) -> None:
-        """Close what is too slow or idle; called every second or so. One timer for all costs nothing per request."""
-        now = self.clock()
-        for connection in list(self.connections):
-            connection.check(now)
-
-    def drain(self) -> None:
-        """Close idle connections now and every other one after its last reply."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
-        self._look()
-
-    def left(self, connection: Guest) -> None:
-        """A connection is gone; the last one to go while draining sets `emptied`."""
-        self.connections.discard(connection)
-        self._look()
-
-    def _look(self) -> None:
-        if self.draining and not self.connections:
-            self.emptied.set()

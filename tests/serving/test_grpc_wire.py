@@ -1,0 +1,338 @@
+"""The gRPC port by h2, frame by frame: what clients send who are slow, wrong, or not what they seem."""
+
+import gzip
+import socket
+import struct
+import time
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.settings import SettingCodes
+from hypothesis import given, settings, strategies
+from tests.serving.grpc_clients import INFER, messages, request
+from tests.serving.nodes import LIMIT_S
+
+from penstock.core.errors import PenstockError
+from penstock.serving.grpc.length_prefixed import Reader
+
+STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
+HEALTH = "/grpc.health.v1.Health/Check"
+
+
+def one():
+    return request(model_version="1")
+
+
+def prefixed(message, flag=0):
+    body = message if isinstance(message, bytes) else message.SerializeToString()
+    return struct.pack(">BI", flag, len(body)) + body
+
+
+class Client:
+    """One connection; `calls` are (HTTP status, body, trailers, code of a reset) by stream."""
+
+    def __init__(self, node, **wanted):
+        self.socket = socket.create_connection(("127.0.0.1", node.settings.grpc_port), LIMIT_S)
+        self.h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf8"))
+        self.h2.initiate_connection()
+        if wanted:
+            self.h2.update_settings({SettingCodes[name]: value for name, value in wanted.items()})
+        self.calls, self.open, self.goaway, self.closed = {}, set(), None, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.socket.close()
+
+    def begin(self, path=INFER, *, end=False, **fields):
+        number = self.h2.get_next_available_stream_id()
+        given = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x",
+                 "content-type": "application/grpc", "te": "trailers"}  # fmt: skip
+        given |= {name.replace("_", "-"): value for name, value in fields.items()}
+        given = {(f":{name}" if f":{name}" in given else name): value for name, value in given.items()}
+        self.h2.send_headers(number, list(given.items()), end_stream=end)
+        self.calls[number] = [0, b"", {}, None]
+        self.open.add(number)
+        self.flush()
+        return number
+
+    def send(self, number, data, *, end=False):
+        """All of it, as the windows allow."""
+        while True:
+            room = min(self.h2.local_flow_control_window(number), self.h2.max_outbound_frame_size)
+            part, data = data[:room], data[room:]
+            self.h2.send_data(number, part, end_stream=end and not data)
+            self.flush()
+            if not data:
+                return
+            if room == len(part) and self.h2.local_flow_control_window(number) == 0:
+                self.read()
+
+    def flush(self):
+        self.socket.sendall(self.h2.data_to_send())
+
+    def read(self):
+        data = self.socket.recv(2**18)
+        self.closed = not data
+        for event in self.h2.receive_data(data):
+            call = self.calls.get(getattr(event, "stream_id", None))
+            if isinstance(event, ResponseReceived):
+                fields = dict(event.headers)
+                call[0] = int(fields.pop(":status"))
+                call[2] |= fields
+            elif isinstance(event, DataReceived):
+                call[1] += event.data
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, TrailersReceived):
+                call[2] |= dict(event.headers)
+            elif isinstance(event, StreamReset):
+                call[3] = event.error_code
+                self.open.discard(event.stream_id)
+            elif isinstance(event, StreamEnded):
+                self.open.discard(event.stream_id)
+            elif isinstance(event, ConnectionTerminated):
+                self.goaway = (event.error_code, event.additional_data)
+        if self.goaway is None:
+            self.flush()
+
+    def result(self, number):
+        """The call, once it is over."""
+        while number in self.open and not self.closed:
+            self.read()
+        assert number not in self.open
+        return self.calls[number]
+
+    def until_closed(self):
+        while not self.closed:
+            self.read()
+        return self.goaway
+
+    def call(self, message, path=INFER, **fields):
+        number = self.begin(path, **fields)
+        self.send(number, message if isinstance(message, bytes) else prefixed(message), end=True)
+        return self.result(number)
+
+
+@pytest.fixture
+def client(node):
+    with Client(node) as found:
+        yield found
+
+
+def outcome(call):
+    status, body, trailers, _ = call
+    assert status == 200
+    assert trailers["content-type"] == "application/grpc"
+    if trailers["grpc-status"] != "0":
+        assert body == b""
+        return int(trailers["grpc-status"]), trailers["penstock-code"]
+    flag, size = struct.unpack(">BI", body[:5])
+    assert (flag, size) == (0, len(body) - 5)
+    answer = messages.ModelInferResponse.FromString(body[5:])
+    return answer.outputs[0].contents.fp32_contents[0]
+
+
+def test_a_call(client):
+    assert outcome(client.call(one())) == 110.0
+    assert outcome(client.call(prefixed(gzip.compress(one().SerializeToString()), 1), grpc_encoding="gzip")) == 110.0
+    assert outcome(client.call(one(), content_type="application/grpc+proto", grpc_timeout="9999999S")) == 110.0
+
+
+# fmt: off
+REFUSED = {
+    "no message": (b"", {}, (3, "truncated-request")),
+    "half a prefix": (b"\0\0", {}, (3, "truncated-request")),
+    "half a message": (prefixed(one())[:-1], {}, (3, "truncated-request")),
+    "two messages": (prefixed(one()) * 2, {}, (3, "too-many-messages")),
+    "more than a message": (prefixed(one()) + b"\0", {}, (3, "too-many-messages")),
+    "compressed by nothing": (prefixed(one(), 1), {}, (3, "invalid-encoding")),
+    "a flag that is none": (prefixed(one(), 2), {"grpc_encoding": "gzip"}, (3, "invalid-encoding")),
+    "compressed by what is not known": (prefixed(one(), 1), {"grpc_encoding": "snappy"},
+                                        (12, "unsupported-encoding")),
+    "not what it was compressed by": (prefixed(one(), 1), {"grpc_encoding": "gzip"}, (3, "invalid-encoding")),
+    "a bomb": (prefixed(gzip.compress(bytes(10**8)), 1), {"grpc_encoding": "gzip"}, (8, "body-too-large")),
+    "a timeout that is none": (prefixed(one()), {"grpc_timeout": "soon"}, (3, "invalid-timeout")),
+    "no time": (prefixed(one()), {"grpc_timeout": "0n"}, (4, "deadline-exceeded")),
+    "an unknown method": (prefixed(one()), {"path": "/a.B/C"}, (12, "unknown-method")),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_wrong_is_told(client, case):
+    body, fields, expected = REFUSED[case]
+    assert outcome(client.call(body, **fields)) == expected
+    assert outcome(client.call(one())) == 110.0, "the connection goes on"
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        (405, {"method": "GET"}),
+        (415, {"content_type": "application/json"}),
+        (415, {"content_type": "application/grpcs"}),
+    ],
+)
+def test_what_is_no_rpc(client, status, fields):
+    assert client.call(one(), **fields)[0] == status
+    assert outcome(client.call(one())) == 110.0
+
+
+def test_what_is_no_http2(node):
+    with socket.create_connection(("127.0.0.1", node.settings.grpc_port), LIMIT_S) as plain:
+        plain.sendall(b"GET /v2 HTTP/1.1\r\nhost: x\r\n\r\n")
+        got = b"".join(iter(lambda: plain.recv(4096), b""))
+    assert got.startswith(b"HTTP/1.1 400 ")
+    assert got.endswith(b"this port speaks gRPC, which is HTTP/2\n")
+
+
+def test_a_message_larger_than_any_is_refused_before_it_comes(client):
+    number = client.begin()
+    client.send(number, struct.pack(">BI", 0, 2**31))
+    status, _, trailers, reset = client.result(number)
+    assert (status, trailers["penstock-code"], reset) == (200, "body-too-large", 0)
+
+
+def test_what_everybody_may_ask_is_not_read(client):
+    assert outcome_bytes(client.call(b"\0\xff\xff\xff\xff", HEALTH)) == b"\x08\x01"
+    assert outcome_bytes(client.call(b"", HEALTH)) == b"\x08\x01"
+
+
+def outcome_bytes(call):
+    assert call[2]["grpc-status"] == "0"
+    return call[1][5:]
+
+
+def test_a_head_that_is_too_large(client):
+    assert outcome(client.call(one(), filler="f" * 20_000, more="m" * 20_000)) == (8, "head-too-large")
+    assert outcome(client.call(one())) == 110.0
+    client.begin(filler="f" * 200_000)
+    assert client.until_closed()[0] == 11
+
+
+def test_a_broken_protocol_is_told(client):
+    client.flush()
+    client.socket.sendall(b"\0\0\1\6\0\0\0\0\0?")
+    assert client.until_closed() == (6, b"a frame of kind 6 has a wrong size")
+
+
+def test_an_answer_goes_as_the_client_takes_it(node):
+    message = messages.ModelInferRequest(model_name="same-FP64", raw_input_contents=[bytes(800_000)])
+    message.inputs.add(name="x", datatype="FP64", shape=[50_000, 2])
+    with Client(node, INITIAL_WINDOW_SIZE=1_000) as client:
+        status, body, trailers, _ = client.call(message)
+    assert (status, trailers["grpc-status"]) == (200, "0")
+    assert messages.ModelInferResponse.FromString(body[5:]).raw_output_contents == [bytes(800_000)]
+
+
+def test_calls_given_up_are_nothing_to_the_others(client):
+    for _ in range(100):
+        number = client.begin()
+        client.send(number, prefixed(one()), end=True)
+        client.h2.reset_stream(number)
+        client.open.discard(number)
+    assert outcome(client.call(one())) == 110.0
+
+
+def test_a_stream_in_small_pieces(client):
+    number = client.begin(STREAM, penstock_stream="bare", grpc_timeout="30S")
+    body = b"".join(prefixed(request(values=((n, 0, 0, 0),), id=str(n))) for n in range(100))
+    for at in range(0, len(body), 7):
+        client.send(number, body[at : at + 7])
+    client.send(number, b"", end=True)
+    _, got, trailers, _ = client.result(number)
+    assert trailers["grpc-status"] == "0"
+    found = []
+    while got:
+        size = int.from_bytes(got[1:5])
+        found.append(messages.ModelInferResponse.FromString(got[5 : 5 + size]).id)
+        got = got[5 + size :]
+    assert found == [str(n) for n in range(100)]
+
+
+def test_a_stream_that_ends_in_a_message(client):
+    number = client.begin(STREAM)
+    client.send(number, prefixed(one()) + b"\0\0", end=True)
+    _, body, trailers, _ = client.result(number)
+    assert body, "what was whole is answered"
+    assert (trailers["grpc-status"], trailers["penstock-code"]) == ("3", "truncated-request")
+
+
+def test_a_stream_whose_answers_nobody_takes_is_not_read_on(node):
+    large = messages.ModelInferRequest(model_name="same-FP64", raw_input_contents=[bytes(16_000)])
+    large.inputs.add(name="x", datatype="FP64", shape=[1_000, 2])
+    with Client(node, INITIAL_WINDOW_SIZE=10) as client:
+        number = client.begin(STREAM, penstock_stream="bare")
+        sent = 0
+        while (room := client.h2.local_flow_control_window(number)) > len(prefixed(large)):
+            client.send(number, prefixed(large))
+            sent += 1
+            client.socket.settimeout(0.2)
+            try:
+                client.read()
+            except TimeoutError:
+                continue
+            assert room
+        assert 0 < sent < 10, "the window was not renewed"
+        client.socket.settimeout(LIMIT_S)
+        client.h2.increment_flow_control_window(10**8, number)
+        client.send(number, b"", end=True)
+        _, body, trailers, _ = client.result(number)
+    assert trailers["grpc-status"] == "0"
+    assert len(body) > 16_000 * sent
+
+
+def test_who_is_slow(impatient):
+    with Client(impatient) as client:
+        number = client.begin()
+        client.send(number, prefixed(one())[:9])
+        assert outcome(client.result(number)) == (14, "request-timeout")
+        assert outcome(client.call(one())) == 110.0
+        begun = time.monotonic()
+        assert client.until_closed() == (0, b"idle")
+        assert time.monotonic() - begun > 2
+
+
+def test_who_does_not_take_an_answer(impatient):
+    with Client(impatient, INITIAL_WINDOW_SIZE=3) as client:
+        client.h2.acknowledge_received_data = lambda *sizes: None
+        assert client.call(one())[3] == 8
+
+
+def test_who_says_nothing(impatient):
+    with socket.create_connection(("127.0.0.1", impatient.settings.grpc_port), LIMIT_S) as silent:
+        assert b"".join(iter(lambda: silent.recv(4096), b""))[-4:] == b"idle"
+
+
+def read_all(reader, data, cuts):
+    found, at = [], 0
+    for end in [*sorted(cuts), len(data)]:
+        reader.push(data[at:end])
+        at = max(at, end)
+        while (message := reader.next()) is not None:
+            found.append(message)
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(strategies.lists(strategies.binary(max_size=50), max_size=6), strategies.lists(strategies.integers(0, 300)))
+def test_messages_come_out_whole_however_they_are_cut(sent, cuts):
+    data = b"".join(map(prefixed, sent))
+    reader = Reader(b"", lambda: 50)
+    assert read_all(reader, data, {min(cut, len(data)) for cut in cuts}) == sent
+    assert not reader.pending
+    assert reader.missing == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(strategies.binary(max_size=60), strategies.sampled_from([b"", b"gzip", b"deflate", b"x"]))
+def test_no_bytes_fail_in_another_way(data, encoding):
+    reader = Reader(encoding, lambda: 1000)
+    try:
+        read_all(reader, data, ())
+    except PenstockError:
+        return
+    assert reader.missing >= 0
