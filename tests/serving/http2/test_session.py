@@ -64,6 +64,9 @@ BROKEN = {
         HELLO + OPEN + window_update(1, 2**31 - 1 - 65_535) + setting(frames.INITIAL_WINDOW_SIZE, 65_536),
         frames.FLOW_CONTROL_ERROR),
     "frames that ask for nothing": (HELLO + frame(frames.PING, 1, 0, bytes(8)) * 51, frames.ENHANCE_YOUR_CALM),
+    "settings again and again": (
+        HELLO + OPEN + frame(frames.HEADERS, ENDS, 3, HEAD) + setting(frames.INITIAL_WINDOW_SIZE, 9) * 17,
+        frames.ENHANCE_YOUR_CALM),
     "empty data": (HELLO + OPEN + frame(frames.DATA, 0, 1) * 51, frames.ENHANCE_YOUR_CALM),
     "unknown frames": (HELLO + frame(77, 0, 0) * 51, frames.ENHANCE_YOUR_CALM),
     "late trailers": (HELLO + OPEN + rst_stream(1, 8) + REQUEST * 51, frames.ENHANCE_YOUR_CALM),
@@ -200,6 +203,20 @@ def test_uploads_wait_for_each_other():
     host.lacking = lambda call: 10 * size - len(call.body)
     host.session.feed(frame(frames.HEADERS, frames.END_HEADERS, 7, HEAD) + frame(frames.DATA, 0, 7, chunk))
     assert int.from_bytes(host.frames()[-1][3]) == 10 * size - 65_535
+
+
+def test_answers_share_the_window_of_a_connection():
+    host = greeted(answering=False)
+    for number in (1, 3, 5):
+        host.session.feed(frame(frames.HEADERS, ENDS, number, HEAD))
+    for call in host.ended:
+        host.session.sending.respond(call.stream, b"\x88", bytes(40_000), TRAILERS)
+    sent = [f[2] for f in host.frames() if f[0] == frames.DATA]
+    assert sent == [1, 1, 1, 3, 3], "65 535 bytes are 40 000 of the first and the rest of the second"
+    host.session.feed(window_update(0, 1))
+    assert [(f[2], len(f[3])) for f in host.frames()] == [(3, 1)]
+    host.session.feed(window_update(0, 100_000))
+    assert [f[2] for f in host.frames() if f[1] & frames.END_STREAM] == [3, 5]
 
 
 def test_a_blocked_answer_is_known_by_its_time():

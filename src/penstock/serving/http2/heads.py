@@ -18,7 +18,8 @@ from penstock.serving.http2.frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, 
 Fields = list[tuple[bytes, bytes]]
 Head = TypeVar("Head")
 
-_MOST = 512
+# Each connection has its own: they must stay small beside what its streams may hold.
+_MOST = 64
 _LARGEST = 4096
 # A field name (RFC 9113, 8.2.1), a pseudo-header's colon apart; a value has no line end, NUL, or space at its ends.
 _NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+", re.ASCII)

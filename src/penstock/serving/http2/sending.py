@@ -26,10 +26,15 @@ class Sending:
 
     def widen(self, size: int) -> None:
         """The connection takes so much more; raises Http2Error beyond the largest window."""
-        self._credit += size
+        before, self._credit = self._credit, self._credit + size
         if self._credit > LARGEST_WINDOW:
             raise Http2Error(frames.FLOW_CONTROL_ERROR, "the connection's window grows beyond the largest")
+        if before > 0:
+            # Who waits now waits for a window of its own: a client must not have all of them looked at for nothing.
+            return
         for stream in list(self._blocked.values()):
+            if self._credit <= 0:
+                return
             self._send_out(stream)
 
     def widen_stream(self, stream: Stream, size: int) -> bool:

@@ -123,9 +123,9 @@ class Session(Generic[Head]):
             if take is not None:
                 take(number, flags, payload)
 
-    def _count(self) -> None:
+    def _count(self, weight: int = 1) -> None:
         """A client may keep the event loop busy with frames that ask for nothing."""
-        self._idle_frames += 1
+        self._idle_frames += weight
         if self._idle_frames > self._limits.max_idle_frames:
             raise Http2Error(frames.ENHANCE_YOUR_CALM, "too many frames without a request")
 
@@ -242,8 +242,11 @@ class Session(Generic[Head]):
         self._settled = True
         if flags & frames.ACK:
             return
-        for at in range(0, len(payload), 6):
-            self._set(int.from_bytes(payload[at : at + 2]), int.from_bytes(payload[at + 2 : at + 6]))
+        # The last of a name counts, and is the only one that is obeyed: each may have to be told to all streams.
+        self._count(len(self.streams))
+        values = {payload[at : at + 2]: payload[at + 2 : at + 6] for at in range(0, len(payload), 6)}
+        for name, value in values.items():
+            self._set(int.from_bytes(name), int.from_bytes(value))
         self._host.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
     def _set(self, name: int, value: int) -> None:
