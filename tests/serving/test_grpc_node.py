@@ -14,6 +14,7 @@ import pytest
 from tests.serving.bundles import ROWS, python_bundle
 from tests.serving.certificates import Authority
 from tests.serving.grpc_clients import INFER, address, call, failure, messages, request
+from tests.serving.grpc_wire import Client, prefixed
 from tests.serving.nodes import LIMIT_S, RunningNode, document, endpoint, free_port, summing_body, until
 
 from penstock.core.errors import PenstockError
@@ -127,6 +128,19 @@ def test_a_cancelled_call_harms_nobody_in_its_batch(gated):
     gated.open()
     assert predictions(kept)
     assert gated.node.get("/v2/health/ready")[0] == 200
+
+
+def test_calls_given_up_count_until_they_have_ended(gated):
+    with Client(gated.node) as client:
+        for _ in range(256):
+            number = client.begin()
+            client.send(number, prefixed(request(values=((9, 0, 0, 0),))), end=True)
+            client.h2.reset_stream(number)
+            client.open.discard(number)
+        refused = client.begin()
+        assert client.result(refused)[3] == 7
+        gated.open()
+        until(lambda: client.call(request())[0] == 200, what="an answer, once they have ended")
 
 
 def test_the_deadline_is_the_call_s(gated):

