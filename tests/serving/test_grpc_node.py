@@ -23,6 +23,7 @@ from penstock.security.keys import new_key
 from penstock.security.tls import TlsSettings
 from penstock.serving.grpc import available
 from penstock.serving.grpc.available import check_grpc
+from penstock.serving.http2.frames import literal
 from penstock.serving.settings import NodeSettings
 
 KEY, OTHER = new_key(), new_key()
@@ -171,6 +172,20 @@ def test_a_node_that_stops_answers_what_it_owes(gated):
     gated.open()
     assert predictions(owed) == [1.0]
     assert gated.node.process.wait(LIMIT_S) == 0
+
+
+def test_a_connection_ends_after_its_last_answer_when_the_node_stops(gated):
+    with Client(gated.node) as client:
+        number = client.begin()
+        client.send(number, prefixed(request(values=((9, 0, 0, 0),))), end=True)
+        gated.until_rows("penstock_running_rows", 1)
+        gated.node.process.send_signal(signal.SIGTERM)
+        gated.node.until_event("draining")
+        gated.open()
+        answer = b"".join(iter(lambda: client.socket.recv(4096), b""))
+        assert literal(b"grpc-status", b"0") in answer
+        # The client's own end is still open: the node does not wait for it.
+        assert gated.node.process.wait(LIMIT_S) == 0
 
 
 def endless():

@@ -1,15 +1,17 @@
 """The gRPC port by h2, frame by frame: what clients send who are slow, wrong, or not what they seem."""
 
+import contextlib
 import gzip
 import socket
 import struct
 import time
 
+import psutil
 import pytest
 from hypothesis import given, settings, strategies
 from tests.serving.grpc_clients import messages, request
 from tests.serving.grpc_wire import Client, prefixed
-from tests.serving.nodes import LIMIT_S
+from tests.serving.nodes import LIMIT_S, until
 
 from penstock.core.errors import PenstockError
 from penstock.serving.grpc.length_prefixed import Reader
@@ -209,6 +211,25 @@ def test_who_does_not_take_an_answer(impatient):
     with Client(impatient, INITIAL_WINDOW_SIZE=3) as client:
         client.h2.acknowledge_received_data = lambda *sizes: None
         assert client.call(one())[3] == 8
+
+
+def test_who_reads_nothing(impatient):
+    # Each fits the window of a stream, so that the client can send it without having read anything.
+    message = messages.ModelInferRequest(model_name="same", raw_input_contents=[bytes(60_000)])
+    message.inputs.add(name="x", datatype="FP64", shape=[3_750, 2])
+    with Client(impatient, INITIAL_WINDOW_SIZE=2**31 - 1) as client:
+        client.h2.increment_flow_control_window(2**31 - 1 - 65_535)
+        assert client.call(message)[0] == 200
+        with contextlib.suppress(OSError):
+            for _ in range(250):
+                client.send(client.begin(), prefixed(message), end=True)
+
+        def is_held():
+            # Asked of the node: its end of the connection cannot be told to a client that takes no bytes.
+            held = psutil.Process(impatient.process.pid).net_connections("tcp")
+            return any(one.raddr and one.raddr.port == client.socket.getsockname()[1] for one in held)
+
+        until(lambda: not is_held(), what="the end of the connection")
 
 
 def test_who_says_nothing(impatient):
