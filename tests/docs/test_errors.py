@@ -20,7 +20,6 @@ INDIRECT = {
     "duplicate-key": ("protocols/duplicates.py", "invalid"),  # handed to core/distinct.py
     "unexpected-answer": ("sdk/problems.py", "-"),  # its kind follows from the status
     "worker-failed": ("serving/workers.py", "unavailable"),  # told by the supervisor in a file
-    "wrong-method": ("serving/pages/visit.py", "-"),  # a reply of its own, status 405
 }
 # Calls whose code is not a literal: each passes on a code that is found elsewhere.
 PASSED_ON = {

@@ -49,7 +49,7 @@ def test_what_is_safe_is_sent_again(ask, server, time, script, pauses):
         (problem(400, "wrong-shape"), penstock.InvalidInput, "wrong-shape"),
         (problem(403, "pickle-refused"), penstock.Refused, "pickle-refused"),
         (problem(404, "unknown-endpoint"), penstock.NotFound, "unknown-endpoint"),
-        (problem(405, "wrong-method"), penstock.InvalidInput, "wrong-method"),
+        (problem(405, "wrong-method"), penstock.WrongMethod, "wrong-method"),
         (problem(413, "body-too-large"), penstock.TooLarge, "body-too-large"),
         (problem(431, "head-too-large"), penstock.TooLarge, "head-too-large"),
         (problem(500, "model-failed"), penstock.ModelFailed, "model-failed"),

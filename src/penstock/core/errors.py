@@ -36,6 +36,16 @@ class InvalidInput(PenstockError):
     kind = "invalid"
 
 
+class WrongMethod(PenstockError):
+    """The address is there and takes other methods, `allowed`."""
+
+    kind = "wrong-method"
+
+    def __init__(self, code: str, message: str, *, hint: str = "", allowed: str = "") -> None:
+        super().__init__(code, message, hint=hint)
+        self.allowed = allowed
+
+
 class NotFound(PenstockError):
     """The thing named does not exist."""
 

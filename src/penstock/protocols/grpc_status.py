@@ -19,6 +19,7 @@ CODES = {
     "overloaded": 8,
     "conflict": 10,            # ABORTED
     "unsupported": 12,         # UNIMPLEMENTED
+    "wrong-method": 12,
     "unsupported-media": 12,
     "model-failed": 13,        # INTERNAL
     "internal": 13,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from penstock.core.errors import Overloaded, PenstockError, Unauthenticated, UnsupportedMedia
+from penstock.core.errors import Overloaded, PenstockError, Unauthenticated, UnsupportedMedia, WrongMethod
 
 JSON = b"content-type: application/json\r\n"
 TAKEN = "application/json, text/csv, application/jsonlines"
@@ -12,6 +12,7 @@ _encode = msgspec.json.Encoder().encode
 
 STATUS = {
     "invalid": 400,
+    "wrong-method": 405,
     "not-found": 404,
     "conflict": 409,
     "refused": 403,
@@ -37,6 +38,9 @@ def headers_of(error: PenstockError) -> dict[str, str]:
     """Extra response headers a failure asks for."""
     if isinstance(error, Overloaded):
         return {"retry-after": str(error.retry_after_s)}
+    # RFC 9110, 15.5.6: a 405 must say which methods would have been taken.
+    if isinstance(error, WrongMethod):
+        return {"allow": error.allowed}
     # RFC 9110, 15.5.2: a 401 must say which scheme would have been taken.
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": "Bearer"}

@@ -19,6 +19,7 @@ from penstock.core.errors import (
     Unavailable,
     Unsupported,
     UnsupportedMedia,
+    WrongMethod,
 )
 from penstock.sdk.messages import Incoming, Lost
 
@@ -28,6 +29,7 @@ _KINDS: dict[int, type[PenstockError]] = {
     401: Unauthenticated,
     403: Refused,
     404: NotFound,
+    405: WrongMethod,
     409: Conflict,
     413: TooLarge,
     415: UnsupportedMedia,

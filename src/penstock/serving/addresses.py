@@ -7,13 +7,14 @@ from urllib.parse import unquote
 
 import msgspec
 
-from penstock.core.errors import InvalidInput, NotFound, Unavailable
+from penstock.core.errors import InvalidInput, NotFound, PenstockError, Unavailable
 from penstock.core.routes import Endpoint, version_of_label
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.form import Form
 from penstock.serving.access import Caller
 from penstock.serving.arms import ServedArm, ServedEndpoint
-from penstock.serving.contracts import FORMS, PARSERS
+from penstock.serving.contracts import FORMS, PARSERS, failure_of
+from penstock.serving.http.message import Reply
 from penstock.serving.log import Log
 
 # Addresses that are kept as they were asked for: pinned versions and queries make them many.
@@ -43,16 +44,30 @@ def parse(url: bytes, aliases: Mapping[str, str] = NO_ALIASES) -> ModelAddress |
         >>> parse(b"/metrics?x=1")
         '/metrics'
     """
-    if not url.startswith(b"/"):
-        # The absolute form that proxies send: `http://host/path`.
-        url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
-    path = url.partition(b"?")[0].decode("latin-1")
-    parts = _parts(path)
-    if aliases and (meant := aliases.get("/" + "/".join(parts))) is not None:
-        parts = _parts(meant)
+    parts = _meant(url, aliases)
     contract = PARSERS.get(parts[0]) if parts else None
     address = contract(parts) if contract is not None else None
     return address if address is not None else "/" + "/".join(parts)
+
+
+def refusal(url: bytes, error: PenstockError, aliases: Mapping[str, str] = NO_ALIASES) -> Reply:
+    """The reply for a failure that is no call's, in the form of the contract that the URL belongs to.
+
+    Example:
+        >>> refusal(b"/invocations", NotFound("unknown-endpoint", "there is none")).body
+        b'{"error_code":"RESOURCE_DOES_NOT_EXIST","message":"there is none","code":"unknown-endpoint"}'
+    """
+    return Reply(*failure_of(_meant(url, aliases))(error))
+
+
+def _meant(url: bytes, aliases: Mapping[str, str]) -> list[str]:
+    """The parts of the path that is meant."""
+    if not url.startswith(b"/"):
+        # The absolute form that proxies send: `http://host/path`.
+        url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
+    parts = _parts(url.partition(b"?")[0].decode("latin-1"))
+    meant = aliases.get("/" + "/".join(parts)) if aliases else None
+    return parts if meant is None else _parts(meant)
 
 
 def _parts(path: str) -> list[str]:

@@ -22,7 +22,6 @@ from penstock.serving.access import HEADERS
 from penstock.serving.driving import drive
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.log import Log
-from penstock.serving.pages.visit import failure
 from penstock.serving.service import Service
 from penstock.serving.settings import NodeSettings
 
@@ -76,10 +75,11 @@ class Application:
         service = self._service
         if service is None:
             raise RuntimeError("the server does not run the lifespan protocol, which loads the models")
+        url: bytes = scope.get("raw_path") or scope["path"].encode()
         try:
-            request = await _read(scope, receive, service)
+            request = await _read(scope, url, receive, service)
         except PenstockError as error:
-            return failure(error)
+            return service.refusal(url, error)
         # The server's loop is not ours: what overflows is refused by the binder, numpy need not warn.
         with np.errstate(over="ignore"):
             found = service.answer(request)
@@ -94,13 +94,12 @@ class Application:
         return await asyncio.shield(begun)
 
 
-async def _read(scope: Message, receive: Receive, service: Service) -> Request:
+async def _read(scope: Message, url: bytes, receive: Receive, service: Service) -> Request:
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in headers and name in _ONLY_ONCE:
             raise InvalidInput("conflicting-headers", f"the header {name.decode('latin-1')} is sent twice")
         headers[name] = value
-    url: bytes = scope.get("raw_path") or scope["path"].encode()
     limit = service.body_limit(url)
     if scope["query_string"]:
         url += b"?" + scope["query_string"]

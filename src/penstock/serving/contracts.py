@@ -1,4 +1,4 @@
-"""The contracts that a node speaks: the addresses of each, the form of their calls.
+"""The contracts that a node speaks: the addresses of each, the form of their calls and of their failures.
 
 A new contract is a line in each table.
 """
@@ -9,15 +9,18 @@ from collections.abc import Mapping
 
 from penstock.protocols.address import ModelAddress, Parse
 from penstock.protocols.azureml import score
-from penstock.protocols.form import Form
+from penstock.protocols.form import Failure, Form
+from penstock.protocols.mlflow import problems as mlflow_problems
 from penstock.protocols.mlflow import urls as mlflow
 from penstock.protocols.mlflow.form import INVOCATIONS
 from penstock.protocols.oip.form import INFER
 from penstock.protocols.oip.generate import GENERATE, GENERATE_STREAM
 from penstock.protocols.oip.grpc_form import GRPC_INFER
 from penstock.protocols.oip.urls import parse, parse_rows
+from penstock.protocols.openai import problems as openai_problems
 from penstock.protocols.openai import urls as openai_urls
 from penstock.protocols.openai.embeddings import EMBEDDINGS
+from penstock.protocols.problems import reply_of
 from penstock.protocols.rows import ROWS
 from penstock.protocols.sagemaker import urls as sagemaker
 from penstock.protocols.tfserving.examples import CLASSIFY, REGRESS
@@ -55,6 +58,23 @@ FORMS: Mapping[str, Form] = {
         score.SCORE,
     )
 }
+# By a whole path, or its first part: how a page fails, and a call that is refused before it is read. What is not here
+# does as the Open Inference Protocol: its form is TensorFlow Serving's, too, and Vertex AI asks for none.
+FAILURES: Mapping[str, Failure] = {
+    **dict.fromkeys(("openai", "v1/models", "v1/embeddings"), openai_problems.failure),
+    **dict.fromkeys(("invocations", "score", "models"), mlflow_problems.failure),
+    **dict.fromkeys(("ping", "health", "version", "execution-parameters"), mlflow_problems.failure),
+}
+
+
+def failure_of(parts: list[str]) -> Failure:
+    """How the contract that a path's parts belong to tells a failure.
+
+    Example:
+        >>> failure_of(["v2", "models"]) is reply_of, failure_of(["score"]) is FORMS["score"].failure
+        (True, True)
+    """
+    return FAILURES.get("/".join(parts)) or FAILURES.get(parts[0] if parts else "", reply_of)
 
 
 def named_by_body(address: ModelAddress) -> bool:

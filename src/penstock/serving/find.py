@@ -11,11 +11,11 @@ from penstock.core.errors import NotFound, PenstockError, TooLarge, Unavailable
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.encodings import undone
 from penstock.serving.access import Caller
-from penstock.serving.addresses import Target, parse
+from penstock.serving.addresses import Target, parse, refusal
 from penstock.serving.contracts import FORMS
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.pages.table import MODEL_PAGES, PAGES
-from penstock.serving.pages.visit import Page, PageReply, Visit, failure, wrong_method
+from penstock.serving.pages.visit import Page, PageReply, Visit, check_method
 from penstock.serving.state import NodeState
 
 _NOWHERE = ModelAddress(None, None, "")
@@ -29,24 +29,25 @@ def find(request: Request, node: NodeState) -> Target | PageReply:
             return _page(address, request, node)
         return _of_model(address, request, node)
     except PenstockError as error:
-        if isinstance(address, ModelAddress) and address.verb in FORMS:
-            return Reply(*FORMS[address.verb].failure(error))
-        return failure(error)
+        return refusal(request.url, error, node.aliases)
     except Exception as error:  # our own defect: the client gets a reply and no trace, the log gets all of it
-        return _defect(error, node)
+        return _defect(error, request, node)
 
 
-def _defect(error: Exception, node: NodeState) -> Reply:
+def _defect(error: Exception, request: Request, node: NodeState) -> Reply:
     node.report(error, "page")
-    return failure(PenstockError("internal-error", "this node failed on the request", hint="its log tells more"))
+    said = PenstockError("internal-error", "this node failed on the request", hint="its log tells more")
+    return refusal(request.url, said, node.aliases)
 
 
-async def _guarded(page: Coroutine[Any, None, Reply], node: NodeState) -> Reply:
+async def _guarded(page: Coroutine[Any, None, Reply], request: Request, node: NodeState) -> Reply:
     """The reply of a page that waits; whoever drives it would wait for ever if it raised."""
     try:
         return await page
+    except PenstockError as error:
+        return refusal(request.url, error, node.aliases)
     except Exception as error:  # as above
-        return _defect(error, node)
+        return _defect(error, request, node)
 
 
 def _page(path: str, request: Request, node: NodeState) -> PageReply:
@@ -73,8 +74,7 @@ def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Targe
     if node.starting:
         raise Unavailable("node-starting", "this node is loading its models", hint="ask again when it is ready")
     if form is not None:
-        if request.method != b"POST":
-            return wrong_method((b"POST",))
+        check_method(request.method, (b"POST",))
         target = target_of(address, node, url)
         limit = target.endpoint.route.limits.max_body_bytes
         if not url and len(request.body) > limit:
@@ -113,7 +113,6 @@ def target_of(address: ModelAddress, node: NodeState, url: bytes = b"") -> Targe
 
 
 def _visit(page: Page, visit: Visit) -> PageReply:
-    if visit.request.method not in page.methods:
-        return wrong_method(page.methods)
+    check_method(visit.request.method, page.methods)
     found = page.answer(visit)
-    return found if isinstance(found, Reply) else _guarded(found, visit.node)
+    return found if isinstance(found, Reply) else _guarded(found, visit.request, visit.node)

@@ -23,7 +23,7 @@ from penstock.runtime.golden import Cost
 from penstock.runtime.worker.client import WorkerRunner
 from penstock.security.failures import Failures
 from penstock.serving.access import access_table
-from penstock.serving.addresses import parse
+from penstock.serving.addresses import parse, refusal
 from penstock.serving.again import Again
 from penstock.serving.applied import Applied, each_applied, write_applied
 from penstock.serving.arms import ServedArm
@@ -133,6 +133,10 @@ class Service:
     def check_head(self, url: bytes, headers: dict[bytes, bytes], peer: str) -> None:
         """See `NodeState.check_head`."""
         self.state.check_head(url, headers, peer)
+
+    def refusal(self, url: bytes, error: PenstockError) -> Reply:
+        """See `addresses.refusal`."""
+        return refusal(url, error, self.state.aliases)
 
     def smallest_body_limit(self) -> int:
         """A body that is not larger than this is too large for nobody."""

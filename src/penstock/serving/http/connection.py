@@ -11,7 +11,7 @@ from collections import deque
 from typing import cast
 
 from penstock.core.errors import InvalidInput, PenstockError, Unavailable
-from penstock.protocols.problems import reply_of
+from penstock.serving.addresses import refusal
 from penstock.serving.http.door import Door
 from penstock.serving.http.exchange import Exchange
 from penstock.serving.http.heads import Head
@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
         self._eof = False
         self._paused = False
         self._stopped = False
-        self._refused: PenstockError | None = None
+        self._refused: Reply | None = None
         self._since = door.clock()
 
     # ---- asyncio's side
@@ -184,7 +184,9 @@ class Connection(asyncio.Protocol):
         """The rest of the stream cannot be trusted: answer what is owed, then this error, then close."""
         if self._closing or self._refused is not None:
             return
-        self._refused = error
+        # Another path that somebody asked for is not looked up: those are Vertex AI's, which has no form of its own.
+        self._refused = refusal(self._incoming.url, error)
+        self._refused.status = _STATUS.get(error.code) or self._refused.status
         self._incoming.between = False
         self._stop_reading()
         if not self._owed:
@@ -199,11 +201,10 @@ class Connection(asyncio.Protocol):
             self._linger()
 
     def _refuse(self) -> None:
-        error = self._refused
-        assert error is not None  # noqa: S101 - the caller has just looked
-        status, head, body = reply_of(error)
+        refused = self._refused
+        assert refused is not None  # noqa: S101 - the caller has just looked
         self._door.flush()
-        self._transport.write(render(Reply(_STATUS.get(error.code) or status, head, body), close=True))
+        self._transport.write(render(refused, close=True))
         self._linger()
 
     def _linger(self) -> None:

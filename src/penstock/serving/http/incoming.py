@@ -34,14 +34,14 @@ class Takes(Protocol):
 class Incoming:
     """See the module.
 
-    `receiving`: a request has begun, at `begun_at`. `between`: the parser has seen whole requests only and will take
-    another one.
+    `receiving`: a request has begun, at `begun_at`, to `url` as far as it came. `between`: the parser has seen whole
+    requests only and will take another one.
     """
 
     # fmt: off
     __slots__ = (
         "_awaited", "_body", "_body_size", "_connection", "_door", "_fresh", "_head", "_headers", "_max_body",
-        "_parser", "_peer", "_received", "_url", "begun_at", "between", "receiving",
+        "_parser", "_peer", "_received", "begun_at", "between", "receiving", "url",
     )
     # fmt: on
 
@@ -58,7 +58,7 @@ class Incoming:
         self._reset()
 
     def _reset(self) -> None:
-        self._url = b""
+        self.url = b""
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
         self._body_size = self._received = 0
@@ -118,7 +118,7 @@ class Incoming:
 
     def on_url(self, url: bytes) -> None:
         """Part of the request's target."""
-        self._url += url
+        self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; a chunked body's trailer must not pass for one."""
@@ -134,7 +134,7 @@ class Incoming:
         headers = self._headers
         length = headers.get(b"content-length")
         if length is None or int(length) > self._door.smallest_body_limit:
-            self._max_body = self._door.body_limit(self._url)
+            self._max_body = self._door.body_limit(self.url)
             if length is not None and int(length) > self._max_body:
                 raise self._too_large()
             coding = headers.get(b"transfer-encoding", b"chunked").lower()
@@ -153,7 +153,7 @@ class Incoming:
         One that came with its head costs nothing to have, and whose it is the flow will ask.
         """
         self._awaited = True
-        self._door.check_head(self._url, self._headers, self._peer)
+        self._door.check_head(self.url, self._headers, self._peer)
 
     def on_body(self, body: bytes) -> None:
         """Part of the body; a chunked one is measured as it comes."""
@@ -168,7 +168,7 @@ class Incoming:
         self.receiving = False
         self.between = parser.should_keep_alive()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        head = self._head = Head(parser.get_method(), self._url, self._headers, len(body))
+        head = self._head = Head(parser.get_method(), self.url, self._headers, len(body))
         self._reset()
         self._connection.take(head, body, close=self._door.draining or not self.between)
 

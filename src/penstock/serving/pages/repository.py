@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import Any
 
-from penstock.core.errors import PenstockError, Refused
+from penstock.core.errors import Refused
 from penstock.core.routes import Endpoint
 from penstock.protocols.oip import repository
 from penstock.protocols.oip.repository import RepositoryModel
 from penstock.protocols.problems import JSON
 from penstock.serving.http.message import Reply
-from penstock.serving.pages.visit import Page, PageReply, Visit, failure
+from penstock.serving.pages.visit import Page, PageReply, Visit
 from penstock.serving.repository import Repository
 
 
@@ -61,10 +61,7 @@ def repository_of(visit: Visit) -> Repository:
 async def changing(work: Awaitable[None], done: Reply) -> Reply:
     """The reply `done` once the work is; whoever drives this knows no tasks, so the work gets one of its own."""
     task: asyncio.Future[Any] = asyncio.ensure_future(work)
-    try:
-        await task
-    except PenstockError as error:
-        return failure(error)
+    await task
     return done
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-from penstock.core.errors import PenstockError
+from penstock.core.errors import WrongMethod
 from penstock.protocols.address import ModelAddress
-from penstock.protocols.problems import JSON, reply_of
 from penstock.serving.access import Caller
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.state import NodeState
@@ -45,13 +44,8 @@ class Page(msgspec.Struct, frozen=True, gc=False):
     open: bool = False
 
 
-def wrong_method(methods: tuple[bytes, ...]) -> Reply:
-    """The reply to a method that an address does not take."""
-    allowed = b", ".join(methods).decode()
-    body = msgspec.json.encode({"error": f"this address takes {allowed} only", "code": "wrong-method"})
-    return Reply(405, JSON + f"allow: {allowed}\r\n".encode(), body)
-
-
-def failure(error: PenstockError) -> Reply:
-    """The reply for a failure that is no call's."""
-    return Reply(*reply_of(error))
+def check_method(method: bytes, methods: tuple[bytes, ...]) -> None:
+    """Raise WrongMethod for one that is not among the `methods` of an address."""
+    if method not in methods:
+        allowed = b", ".join(methods).decode()
+        raise WrongMethod("wrong-method", f"this address takes {allowed} only", allowed=allowed)
