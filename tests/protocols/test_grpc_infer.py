@@ -134,9 +134,9 @@ def test_units_are_the_same_as_in_json(raw):
         b'{"inputs":[{"name":"n","shape":[1,2],"datatype":"FP32","data":[0.0,0.1]},{"name":"t","data":["\xc3\xbc0"]}]}'
     )
     for name in ("n", "t"):
-        mine, theirs = GRPC_INFER.first(name)(body, {}), INFER.first(name)(json, {})
+        mine, theirs = (form.first(name, SIGNATURE)(sent, {}) for form, sent in ((GRPC_INFER, body), (INFER, json)))
         assert mine == (theirs.encode() if isinstance(theirs, str) else theirs)
-    assert GRPC_INFER.first("none")(body, {}) is None
+    assert GRPC_INFER.first("none", SIGNATURE)(body, {}) is None
 
 
 def test_a_half_precision_output_makes_the_answer_raw():

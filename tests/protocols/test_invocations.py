@@ -293,17 +293,29 @@ def test_every_failure_has_mlflow_s_form():
         (INVOCATIONS, {"dataframe_split": SPLIT}, None),
         (INVOCATIONS, {"inputs": {"city": ["Oslo"]}}, None),
         (INVOCATIONS, {"inputs": [{"name": "city", "shape": [1], "datatype": "BYTES", "data": ["Oslo"]}]}, None),
-        (INVOCATIONS, b"age,city\n1,Oslo\n2,Bern\n", b"text/csv"),
+        (INVOCATIONS, b"age,city,income\n1,Oslo,2\n2,Bern,3\n", b"text/csv"),
         (INVOCATIONS, b'{"city": "Oslo"}\n{"city": "Bern"}\n', b"application/jsonlines"),
-        (INVOCATIONS, {"city": "Oslo"}, None),
+        (INVOCATIONS, b'age,city,income\n1,"Oslo",1.5\n2,"Bern\n', b"text/csv"),
+        (INVOCATIONS, {"dataframe_split": {"data": [[1.5, 30, "Oslo"]]}}, None),
+        (VERTEX, {"instances": [[1.5, 30, "Oslo"], None]}, None),
         (SCORE, {"input_data": SPLIT}, None),
         (VERTEX, {"instances": [ROW]}, None),
     ],
 )
 def test_the_first_value_of_an_input_is_found_before_anything_is_decoded(form, document, kind):
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    found = form.first("city")(body, {} if kind is None else {b"content-type": kind})
+    found = form.first("city", TABLE)(body, {} if kind is None else {b"content-type": kind})
     assert found == "Oslo"
+
+
+@pytest.mark.parametrize(
+    ("signature", "document", "first"),
+    [(PROMPT, {"prompt": "hello", "other": 1}, "hello"), (PROMPT, {"prompt": ["a", "b"]}, "a"),
+     (CHAT, {"messages": [{"role": "user"}]}, '[{"role":"user"}]')],
+)  # fmt: skip
+def test_the_first_value_of_a_language_model_s_call(signature, document, first):
+    name = signature.inputs[0].name
+    assert INVOCATIONS.first(name, signature)(json.dumps(document).encode(), {}) == first
 
 
 PIECES = st.recursive(
@@ -342,7 +354,7 @@ def test_looking_for_a_unit_raises_nothing(body):
     from penstock.core.routes import Unit
     from penstock.protocols.unit import unit_reader
 
-    read = unit_reader(Unit(field="city"))
+    read = unit_reader(Unit(field="city"), [TABLE])
     for form in (INVOCATIONS, SCORE, VERTEX):
         for kind in (b"text/csv", b"application/json", b"application/jsonlines", b"x"):
             assert isinstance(read({b"content-type": kind}, body, form), str)

@@ -8,12 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.routes import Unit
+from penstock.core.signature import Field, Signature
 from penstock.core.tensors import to_bytes
 from penstock.protocols.oip.form import INFER
 from penstock.protocols.rows import ROWS
 from penstock.protocols.unit import MOST_UNIT_BYTES, unit_reader
 
 LENGTH = b"inference-header-content-length"
+
+
+def reader(datatype="BYTES"):
+    """What reads the unit `who`, an input beside `age`."""
+    inputs = tuple(Field(name=name, datatype=kind, shape=(-1,)) for name, kind in (("age", "FP64"), ("who", datatype)))
+    return unit_reader(Unit(field="who"), [Signature(inputs=inputs, outputs=(), layout="tensors")])
 
 
 def rows(*values):
@@ -50,7 +57,7 @@ def binary(array, datatype, before=b"\0" * 16):
     ],
 )  # fmt: skip
 def test_a_field_is_one_unit_in_every_form(value, datatype, dtype, unit):
-    read = unit_reader(Unit(field="who"))
+    read = reader(datatype)
     array = np.array([value, value], dtype)
     assert read({}, rows(value, "other"), ROWS) == unit
     assert read({}, tensors([value, value], datatype), INFER) == unit
@@ -69,19 +76,19 @@ def test_a_field_is_one_unit_in_every_form(value, datatype, dtype, unit):
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_nobody(body):
-    assert unit_reader(Unit(field="who"))({}, body, ROWS) == ""
-    assert unit_reader(Unit(field="who"))({}, body, INFER) == ""
+    assert reader()({}, body, ROWS) == ""
+    assert reader()({}, body, INFER) == ""
 
 
 @pytest.mark.parametrize("length", [b"x", b"-5", b"999999999", b"0", b""])
 def test_a_wrong_length_of_the_head_is_nobody(length):
     _, body = binary(np.array(["ann"], object), "BYTES")
-    assert unit_reader(Unit(field="who"))({LENGTH: length}, body, INFER) == ""
+    assert reader()({LENGTH: length}, body, INFER) == ""
 
 
 def test_binary_that_ends_too_early_is_nobody_or_what_is_there():
     headers, body = binary(np.array(["ann"], object), "BYTES")
-    read = unit_reader(Unit(field="who"))
+    read = reader()
     assert read(headers, body[:-3], INFER) == ""
     headers, body = binary(np.array([5], np.int64), "INT64")
     assert read(headers, body[:-1], INFER) == ""
@@ -90,7 +97,18 @@ def test_binary_that_ends_too_early_is_nobody_or_what_is_there():
 @given(st.binary(max_size=200), st.sampled_from([ROWS, INFER]), st.sampled_from([None, b"10", b"-1", b"\xb2"]))
 def test_no_body_raises(body, form, length):
     headers = {} if length is None else {LENGTH: length}
-    assert isinstance(unit_reader(Unit(field="who"))(headers, body, form), str)
+    assert isinstance(reader()(headers, body, form), str)
+
+
+def test_a_field_that_is_no_input_is_nobody_and_the_first_signature_that_has_it_counts():
+    unit = Unit(field="who")
+    text, number = (
+        Signature(inputs=(Field(name=name, datatype=kind, shape=(-1,)),), outputs=(), layout="tensors")
+        for name, kind in (("age", "BYTES"), ("who", "FP32"))
+    )
+    body = json.dumps({"rows": [{"who": 0.10000000149011612}]}).encode()
+    assert unit_reader(unit)({}, body, ROWS) == unit_reader(unit, [text])({}, body, ROWS) == ""
+    assert unit_reader(unit, [text, number])({}, body, ROWS) == "0.1"
 
 
 def test_headers_and_cookies():

@@ -46,21 +46,22 @@ Failure = Callable[[PenstockError], tuple[int, bytes, bytes]]
 """From a failure to status, header lines and body."""
 
 FirstReader = Callable[[bytes, Headers], Any]
-"""Reads the first value of one input, as text, number, truth or JSON bytes; raises or gives None where it cannot."""
+"""Reads the first value of one input, as text, bytes, number or truth, or lists around it; raises or gives None where
+it cannot."""
 
 
 class Form(msgspec.Struct, frozen=True, gc=False):
     """One contract's way to call a model.
 
-    `first` makes a reader of an input's first value: units are told by it before anything is decoded. With
-    `names_calls` a call without an id gets the request's. `echoed` are headers of the request that stand in
-    the answer as they came. `model_of` reads the endpoint's name from a body, where the address has none.
+    `first` makes a reader of the first value of an input of a signature: units are told by it before anything is
+    decoded. With `names_calls` a call without an id gets the request's. `echoed` are headers of the request that stand
+    in the answer as they came. `model_of` reads the endpoint's name from a body, where the address has none.
     """
 
     name: str
     codec: Callable[[ModelView], Codec]
     failure: Failure
-    first: Callable[[str], FirstReader]
+    first: Callable[[str, Signature], FirstReader]
     names_calls: bool = False
     echoed: tuple[bytes, ...] = ()
     model_of: Callable[[bytes], str] | None = None

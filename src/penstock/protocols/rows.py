@@ -99,7 +99,7 @@ def _document(signature: Signature) -> Any:
     return msgspec.defstruct("Rows", [("rows", rows), ("id", str | None, None)], forbid_unknown_fields=True)
 
 
-def _first_reader(name: str) -> FirstReader:
+def _first_reader(name: str, signature: Signature) -> FirstReader:
     row: Any = msgspec.defstruct("Row", [("unit", msgspec.Raw, msgspec.Raw())], rename={"unit": name}, gc=False)
     rows: Any = list[row]
     decode = msgspec.json.Decoder(msgspec.defstruct("Rows", [("rows", rows)])).decode

@@ -137,7 +137,7 @@ class ServedEndpoint:
         self.deadline_s = route.limits.deadline_ms / 1e3
         self.max_wait_s = route.limits.max_wait_ms / 1e3
         self._chooser = Chooser(name, route)
-        self._read_unit = unit_reader(route.unit) if route.unit is not None else None
+        self._read_unit = unit_reader(route.unit, [arm.signature for arm in arms]) if route.unit is not None else None
         # Nearly every endpoint: one arm, and nothing else that could decide.
         plain = len(arms) == 1 and route.unit is None and not route.rules
         self._only: Chosen | None = (arms[0], "only-arm", 0, -1) if plain else None

@@ -242,6 +242,9 @@ def test_rows_are_refused_where_the_outputs_have_none():
         assert refusal.value.code == "no-rows"
 
 
+USER = Signature(inputs=(Field(name="user", datatype="BYTES", shape=(-1,)),), outputs=(), layout="tensors")
+
+
 @pytest.mark.parametrize(
     ("document", "first"),
     [
@@ -258,7 +261,7 @@ def test_rows_are_refused_where_the_outputs_have_none():
     ],
 )
 def test_the_first_value_of_an_input(document, first):
-    assert PREDICT.first("user")(json.dumps(document).encode(), {}) == first
+    assert PREDICT.first("user", USER)(json.dumps(document).encode(), {}) == first
 
 
 JSON = st.recursive(

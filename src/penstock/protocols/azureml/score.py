@@ -5,6 +5,8 @@ Source: Azure Machine Learning, "Deploy MLflow models to online endpoints".
 
 from __future__ import annotations
 
+from functools import partial
+
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.form import Form
 from penstock.protocols.mlflow.first import first_reader
@@ -23,7 +25,7 @@ SCORE = Form(
     "score",
     lambda view: InvocationsCodec(view, azure=True),
     failure,
-    first_reader,
+    partial(first_reader, azure=True),
     names_calls=True,
     echoed=_ECHOED,
 )

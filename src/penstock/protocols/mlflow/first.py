@@ -1,69 +1,77 @@
-"""The first value of one input in a call to `/invocations`, before anything is decoded: units are told by it."""
+"""The first value of one input in a call to `/invocations`, before anything is decoded: units are told by it.
+
+It is found by what decodes whole calls, given no more than the first row: so a value without a name is the same
+input's, and text in CSV the same number, as for the model.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
 
-import msgspec
+import numpy as np
 
-from penstock.core.errors import PenstockError
-from penstock.protocols.csv_text import read_csv
-from penstock.protocols.form import FirstReader, Headers
+from penstock.core.calls import Call
+from penstock.core.signature import Signature
+from penstock.protocols.form import Codec, FirstReader, Headers, ModelView
+from penstock.protocols.json_rows import Bound, RowReader
 from penstock.protocols.media import CSV_TYPE, JSON_TYPE, content_of
+from penstock.protocols.mlflow.invocations import InvocationsCodec
 from penstock.protocols.oip.form import INFER
 from penstock.protocols.oip.infer import LENGTH_HEADER
+from penstock.protocols.rows import ROWS
 
-_KEYS = ("rows", "dataframe_records", "instances", "dataframe_split", "inputs", "input_data", "data")
+# The header and a row; a quoted field may have line feeds in it. Possessive: a record of megabytes needs no memory.
+_TWO_RECORDS = re.compile(rb'(?:(?:[^"\n]++|"[^"]*+"?+)*+\n?){2}')
 
 
-def first_reader(name: str) -> FirstReader:
-    """What reads the input `name`. Values without names are nobody's, and so is what cannot be read."""
-    infer = INFER.first(name)
+class FirstRow(RowReader):
+    """Reads one input's values in the first row, and nothing else."""
+
+    def __init__(self, name: str, signature: Signature) -> None:
+        super().__init__(signature)
+        self._name = name
+
+    def rows(self, rows: Any) -> Bound:
+        """See `RowReader.rows`."""
+        return super().rows(rows[:1])
+
+    def table(self, columns: Sequence[Any] | None, rows: Any) -> Bound:
+        """See `RowReader.table`."""
+        return super().table(columns, rows[:1])
+
+    def _bound(self, columns: dict[str, Any]) -> Bound:
+        values = columns[self._name]
+        return {self._name: self._readers[self._name].read(values[:1] if self.batched else values)}, 1
+
+
+def first_reader(name: str, signature: Signature, *, azure: bool = False) -> FirstReader:
+    """What reads the input `name`; raises as the decoding of the call would."""
+    codec = _FirstCodec(name, signature, azure=azure)
 
     def read(body: bytes, headers: Headers) -> Any:
-        if LENGTH_HEADER in headers:
-            return infer(body, headers)
         content, _ = content_of(headers.get(b"content-type"))
-        if content == CSV_TYPE:
-            return _of_csv(body.decode(), name)
-        document = msgspec.json.decode(body if content == JSON_TYPE else body.lstrip().partition(b"\n")[0])
-        if content != JSON_TYPE:
-            return first_value(document, name)
-        if name in document:
-            return _scalar(document[name])
-        key = next((key for key in _KEYS if key in document), "")
-        value = document[key]
-        if key == "inputs" and type(value) is list and type(value[0]) is dict and "datatype" in value[0]:
-            return infer(body, headers)
-        return first_value(value, name)
+        if content != JSON_TYPE and LENGTH_HEADER not in headers:
+            found = _TWO_RECORDS.match(body) if content == CSV_TYPE else None
+            body = body.lstrip().partition(b"\n")[0] if found is None else found[0]
+        return first_element(codec.decode(body, headers).inputs[name])
 
-    def read_or_nothing(body: bytes, headers: Headers) -> Any:
-        try:
-            return read(body, headers)
-        except PenstockError:  # the decoding will say what is wrong
-            return None
-
-    return read_or_nothing
+    return read
 
 
-def first_value(value: Any, name: str) -> Any:
-    """The first value of `name` in rows, in columns, or in what pandas splits."""
-    if type(value) is list:
-        return first_value(value[0], name)
-    if type(value) is not dict:
-        return None
-    if name not in value and type(value.get("columns")) is list:
-        return _scalar(value["data"][0][value["columns"].index(name)])
-    return _scalar(value[name])
+def first_element(values: Any) -> Any:
+    """The first element of an array, or what is none."""
+    return values.ravel()[0] if isinstance(values, np.ndarray) else values
 
 
-def _of_csv(text: str, name: str) -> Any:
-    # The first two lines, unless a quoted field has a line feed in it.
-    head, *rows = read_csv("\n".join(line.rstrip("\r") for line in text.split("\n", 2)[:2]))
-    return rows[0][head.index(name)]
+class _FirstCodec(InvocationsCodec):
+    """Reads a call no further than to that value."""
 
+    def __init__(self, name: str, signature: Signature, *, azure: bool) -> None:
+        super().__init__(ModelView("", "", signature), azure=azure, reader=FirstRow(name, signature))
+        self._name = name
+        self._firsts = {form.name: form.first(name, signature) for form in (ROWS, INFER)}
 
-def _scalar(value: Any) -> Any:
-    while type(value) is list:
-        value = value[0]
-    return value
+    def _other(self, codec: Codec, form: Literal["rows", "infer"], body: bytes, headers: Headers, kind: str) -> Call:
+        return Call({self._name: self._firsts[form](body, headers)}, 1)

@@ -52,12 +52,15 @@ class Style(msgspec.Struct, frozen=True):
 
 
 class InvocationsCodec:
-    """Reads calls for one version and writes its answers. `azure` adds the keys of Azure ML."""
+    """Reads calls for one version and writes its answers. `azure` adds the keys of Azure ML.
 
-    def __init__(self, view: ModelView, *, azure: bool = False) -> None:
+    `reader` is what reads rows, where it is not one for all of them.
+    """
+
+    def __init__(self, view: ModelView, *, azure: bool = False, reader: RowReader | None = None) -> None:
         signature, text_only = view.signature, view.text_only
         self._signature: Signature = signature
-        self._reader = RowReader(signature, text_only=text_only)
+        self._reader = RowReader(signature, text_only=text_only) if reader is None else reader
         self._csv = CsvReader(self._reader)
         self._formats = FORMATS + AZURE_FORMATS if azure else FORMATS
         # Forms of other contracts, which read and write by themselves.

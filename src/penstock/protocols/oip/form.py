@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from penstock.core.signature import Signature
 from penstock.core.tensors import DTYPES
 from penstock.protocols.form import FirstReader, Form, Headers
 from penstock.protocols.oip.infer import LENGTH_HEADER, InferCodec
@@ -30,10 +31,15 @@ class _Tensors(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Tensors).decode
 
 
-def _first_reader(name: str) -> FirstReader:
+def _first_reader(name: str, signature: Signature) -> FirstReader:
+    only = signature.inputs[0] if len(signature.inputs) == 1 else None
+
     def read(body: bytes, headers: Headers) -> Any:
         length = headers.get(LENGTH_HEADER)
         head, binary = (body, b"") if length is None else (body[: int(length)], body[int(length) :])
+        if length is not None and not head:
+            # The body is the only input.
+            return None if only is None else first_binary(only.datatype, [1], binary)
         at = 0
         for tensor in _decode(head).inputs:
             size = (tensor.parameters or {}).get("binary_data_size")

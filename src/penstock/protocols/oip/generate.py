@@ -73,7 +73,7 @@ def _only_text(signature: Signature, usual: str, *, outputs: bool) -> str:
     return texts[0] if len(texts) == 1 and usual not in {field.name for field in fields} else usual
 
 
-def _first_reader(name: str) -> FirstReader:
+def _first_reader(name: str, signature: Signature) -> FirstReader:
     def read(body: bytes, headers: Headers) -> Any:
         document = msgspec.json.decode(body, type=dict[str, Any])
         return document.get(name, document.get("text_input"))

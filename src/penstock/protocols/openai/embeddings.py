@@ -115,7 +115,7 @@ def model_of(body: bytes) -> str:
         return ""
 
 
-def _first_reader(name: str) -> FirstReader:
+def _first_reader(name: str, signature: Signature) -> FirstReader:
     def read(body: bytes, headers: Headers) -> Any:
         texts = msgspec.json.decode(body, type=_Request).input
         return texts if isinstance(texts, str) else texts[0]

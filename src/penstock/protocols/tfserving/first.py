@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from penstock.core.signature import Signature
 from penstock.protocols.form import FirstReader, Headers
+from penstock.protocols.tfserving.json_text import read_object
 from penstock.protocols.unit import first_of
 
 
@@ -27,11 +29,15 @@ _named = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _binary = msgspec.json.Decoder(_Binary).decode
 
 
-def first_reader(name: str) -> FirstReader:
+def first_reader(name: str, signature: Signature) -> FirstReader:
     """A reader of the first value of input `name`. A bare value is the only input's, whatever its name."""
 
     def read(body: bytes, headers: Headers) -> Any:
-        document = _decode(body)
+        try:
+            document = _decode(body)
+        except msgspec.DecodeError:
+            # With bare tokens for what is not finite.
+            document = _decode(msgspec.json.encode(read_object(body)))
         if name in document.context:
             return _value(bytes(document.context[name]))
         rows = document.instances or document.examples

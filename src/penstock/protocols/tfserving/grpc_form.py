@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.core.signature import Signature
 from penstock.protocols.form import Codec, FirstReader, Form, ModelView
 from penstock.protocols.grpc_status import grpc_reply_of
 
@@ -12,7 +13,7 @@ def _codec(view: ModelView) -> Codec:
     return GrpcPredictCodec(view)
 
 
-def _first(name: str) -> FirstReader:
+def _first(name: str, signature: Signature) -> FirstReader:
     from penstock.protocols.tfserving.grpc_predict import first_reader
 
     return first_reader(name)

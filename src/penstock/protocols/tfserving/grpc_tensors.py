@@ -105,11 +105,12 @@ def put(proto: Any, array: Array) -> None:
 
 
 def first_value(proto: Any) -> Any:
-    """The first element of a TensorProto; raises where there is none."""
+    """The first element of a TensorProto, which is a zero where the shape has more than there are values."""
     datatype, field = DATATYPES[proto.dtype]
     if proto.tensor_content:
         return np.frombuffer(proto.tensor_content, DTYPES[datatype].newbyteorder("<"), count=1)[0]
-    value = getattr(proto, field)[0]
+    values = getattr(proto, field)
+    value = values[0] if values else b"" if datatype == "BYTES" else 0
     if datatype == "BYTES":
         return value
     # Of FP32 the digits that FP32 has, as in every other form of a request.

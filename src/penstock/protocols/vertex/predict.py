@@ -11,10 +11,11 @@ import msgspec
 
 from penstock.core.calls import Call
 from penstock.core.errors import InvalidInput
+from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.protocols.form import NO_HEADERS, FirstReader, Form, Headers, ModelView
 from penstock.protocols.json_rows import RowReader, predictions, read_json
-from penstock.protocols.mlflow.first import first_value
+from penstock.protocols.mlflow.first import FirstRow, first_element
 from penstock.protocols.problems import JSON, reply_of
 from penstock.protocols.vertex.urls import PREDICT
 
@@ -48,9 +49,12 @@ class PredictCodec:
         return _encode({"predictions": answers}), JSON
 
 
-def _first_reader(name: str) -> FirstReader:
+def _first_reader(name: str, signature: Signature) -> FirstReader:
+    reader = FirstRow(name, signature)
+
     def read(body: bytes, headers: Headers) -> Any:
-        return first_value(msgspec.json.decode(body)["instances"], name)
+        bound, _ = reader.rows(read_json(body)["instances"])
+        return first_element(bound[name])
 
     return read
 
