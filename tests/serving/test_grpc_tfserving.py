@@ -1,15 +1,19 @@
 """TensorFlow Serving's gRPC methods of a real node, by messages of a schema that was written down for them."""
 
+import json
+
 import grpc
 import numpy as np
 import pytest
-from tests.serving.bundles import ELEMENTS, some
+from tests.serving.bundles import ELEMENTS, SLOW, python_bundle, some
 from tests.serving.grpc_clients import UNLIMITED, address, call, failure
-from tests.serving.nodes import RunningNode, document, endpoint, free_port
+from tests.serving.load import Callers
+from tests.serving.nodes import RunningNode, arm, document, endpoint, free_port, until
 
 from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint
 from penstock.protocols.tfserving.grpc_predict import message
 from penstock.protocols.tfserving.grpc_tensors import DATATYPES, NUMBERS, Budget, put, tensor_of
+from penstock.serving.held_back import HeldBack, write_held_back
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -152,6 +156,59 @@ def test_status(channel):
     assert failure(channel, message("GetModelStatusRequest")(model_spec={"name": "none"}), STATUS)[0] == "NOT_FOUND"
 
 
+CODES = {0: "OK", 2: "UNKNOWN", 3: "INVALID_ARGUMENT", 5: "NOT_FOUND", 7: "PERMISSION_DENIED", 12: "UNIMPLEMENTED",
+         14: "UNAVAILABLE"}  # fmt: skip
+STATES = {10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
+
+
+def told_twice(node, channel, name, version=None):
+    """A model's status over gRPC, which must be what REST says: {version: (state, code, whether a problem is told)}."""
+    spec = {} if version is None else {"version": {"value": version}}
+    made = message("GetModelStatusRequest")(model_spec={"name": name, **spec})
+    answer, _ = call(channel, made, STATUS, message("GetModelStatusResponse"))
+    path = f"/v1/models/{name}" + ("" if version is None else f"/versions/{version}")
+    said = json.loads(node.get(path)[2])["model_version_status"]
+    assert said == [
+        {
+            "version": str(one.version), "state": STATES[one.state],
+            "status": {"error_code": CODES[one.status.error_code], "error_message": one.status.error_message},
+        }
+        for one in answer.model_version_status
+    ]  # fmt: skip
+    return {
+        int(one["version"]): (one["state"], one["status"]["error_code"], bool(one["status"]["error_message"]))
+        for one in said
+    }
+
+
+def test_both_doors_tell_the_same_of_what_is_loading_held_back_and_leaving(make_node, tmp_path, summing_1):
+    slow = python_bundle(tmp_path / "slow", SLOW.format(folder=str(tmp_path)))
+    node = make_node(grpc_port=free_port())
+    node.publish(document(1, sum=endpoint(slow)))
+    node.start()
+    held = {"3": HeldBack(state="LOADING"), "4": HeldBack(state="END", problem="no model", kind="invalid")}
+    write_held_back(
+        node.settings.state, {"sum": held, "new": {"1": HeldBack(state="END", problem="x", kind="refused")}}
+    )
+    with (
+        grpc.insecure_channel(address(node)) as channel,
+        Callers(node, "/v1/models/sum:predict", lambda number: {"instances": [[7, 0, 0, 0]]}),
+    ):
+        until((tmp_path / "begun").exists)
+        node.publish(document(2, sum=Endpoint(arms=(arm(summing_1, 2),))))
+        node.until_event("routes-applied", generation=2)
+        assert told_twice(node, channel, "sum") == {
+            1: ("UNLOADING", "OK", False), 2: ("AVAILABLE", "OK", False), 3: ("LOADING", "OK", False),
+            4: ("END", "INVALID_ARGUMENT", True),
+        }  # fmt: skip
+        assert told_twice(node, channel, "sum", 4) == {4: ("END", "INVALID_ARGUMENT", True)}
+        assert told_twice(node, channel, "new") == {1: ("END", "PERMISSION_DENIED", True)}
+        (tmp_path / "go-on").touch()
+        made = message("GetModelStatusRequest")(model_spec={"name": "sum", "version": {"value": 9}})
+        assert failure(channel, made, STATUS)[:2] == ("NOT_FOUND", "unknown-version")
+        assert node.get("/v1/models/sum/versions/9")[0] == 404
+
+
 def test_a_model_that_could_not_be_loaded(tmp_path, summing_1):
     node = RunningNode(tmp_path, grpc_port=free_port())
     digest = "sha256:" + 64 * "0"
@@ -161,11 +218,7 @@ def test_a_model_that_could_not_be_loaded(tmp_path, summing_1):
     node.start()
     try:
         with grpc.insecure_channel(address(node)) as channel:
-            made = message("GetModelStatusRequest")(model_spec={"name": "broken"})
-            answer, _ = call(channel, made, STATUS, message("GetModelStatusResponse"))
-            (one,) = answer.model_version_status
-            assert one.state == 50
-            assert one.status.error_message
+            assert told_twice(node, channel, "broken") == {1: ("END", "UNKNOWN", True)}
             assert failure(channel, request("broken"), PREDICT)[:2] == ("UNAVAILABLE", "endpoint-not-loaded")
     finally:
         node.stop()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from onnx import helper
-from tests.serving.bundles import onnx_bundle, python_bundle
+from tests.serving.bundles import SLOW, onnx_bundle, python_bundle
 from tests.serving.load import Callers
 from tests.serving.nodes import arm, document, endpoint, until
 
@@ -174,18 +174,6 @@ def test_the_state_of_each_version_is_told(make_node, folder, summing_1):
     assert json.loads(node.get("/v1/models/new")[2])["model_version_status"] == [
         {"version": "1", "state": "END", "status": {"error_code": "INVALID_ARGUMENT", "error_message": "no model"}}
     ]
-
-
-SLOW = """
-import pathlib, time
-
-class Model:
-    def predict(self, x):
-        while x[0, 0] == 7 and not pathlib.Path({folder!r}, "go-on").exists():
-            pathlib.Path({folder!r}, "begun").touch()
-            time.sleep(0.01)
-        return x.sum(axis=1).astype('float64')
-"""
 
 
 def test_a_version_that_still_answers_is_unloading(make_node, folder, summing_1, tmp_path):

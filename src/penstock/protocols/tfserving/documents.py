@@ -41,14 +41,15 @@ def status(versions: Iterable[VersionState]) -> dict[str, Any]:
             {
                 "version": one.version,
                 "state": one.state,
-                "status": {"error_code": _error_code(one), "error_message": one.problem},
+                "status": {"error_code": error_code(one), "error_message": one.problem},
             }
             for one in versions
         ]
     }
 
 
-def _error_code(one: VersionState) -> str:
+def error_code(one: VersionState) -> str:
+    """The name of what is wrong with a version among google.rpc.Code, `OK` if nothing is."""
     return _CODES.get(one.kind, "UNKNOWN") if one.problem else "OK"
 
 

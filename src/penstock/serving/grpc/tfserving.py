@@ -10,6 +10,7 @@ from penstock.core.routes import arm_of_version
 from penstock.core.signature import Field
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.messages import read
+from penstock.protocols.tfserving.documents import error_code
 from penstock.protocols.tfserving.grpc_form import GRPC_PREDICT
 from penstock.protocols.tfserving.grpc_predict import SIGNATURE, address_of, message, put_spec, version_number
 from penstock.protocols.tfserving.grpc_tensors import NUMBERS
@@ -17,13 +18,17 @@ from penstock.serving.addresses import pinned_version
 from penstock.serving.arms import ServedArm
 from penstock.serving.find import target_of
 from penstock.serving.grpc.methods import CallMethod, PageMethod
+from penstock.serving.pages.tfserving import states
 from penstock.serving.pages.visit import Visit
 
 PREDICTION = "/tensorflow.serving.PredictionService/"
 MODEL = "/tensorflow.serving.ModelService/"
-_LOADING, _AVAILABLE, _END = 20, 30, 50
+_STATES = {"START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
 # google.rpc.Code
-_UNKNOWN = 2
+_CODES = {
+    "OK": 0, "UNKNOWN": 2, "INVALID_ARGUMENT": 3, "NOT_FOUND": 5, "PERMISSION_DENIED": 7, "UNIMPLEMENTED": 12,
+    "UNAVAILABLE": 14,
+}  # fmt: skip
 _ANY = "type.googleapis.com/tensorflow.serving."
 
 
@@ -38,7 +43,7 @@ def _metadata(visit: Visit) -> bytes:
             "unknown-metadata", f"metadata_field is {', '.join(sorted(asked))[:80] or 'empty'}",
             hint="ask for signature_def",
         )  # fmt: skip
-    arm = _arms(visit)[0]
+    arm = _arm(visit)
     signature = message("SignatureDef")(method_name="tensorflow/serving/predict")
     for infos, fields in ((signature.inputs, arm.signature.inputs), (signature.outputs, arm.signature.outputs)):
         for field in fields:
@@ -60,25 +65,19 @@ def _put_info(info: Any, field: Field) -> None:
 
 def _status(visit: Visit) -> bytes:
     response = message("GetModelStatusResponse")()
-    problem = visit.node.not_loaded(visit.name)
-    if problem is not None:
-        status = response.model_version_status.add(state=_END)
-        status.status.error_code, status.status.error_message = _UNKNOWN, problem
-        return bytes(response.SerializeToString())
-    for arm in _arms(visit):
-        status = response.model_version_status.add(version=version_number(arm.arm.version))
-        status.state = _AVAILABLE if arm.batcher.runner.alive else _LOADING
-        status.status.error_message = ""
+    for one in states(visit):
+        status = response.model_version_status.add(version=version_number(one.version), state=_STATES[one.state])
+        status.status.error_code, status.status.error_message = _CODES[error_code(one)], one.problem
     return bytes(response.SerializeToString())
 
 
-def _arms(visit: Visit) -> list[ServedArm]:
-    """The arm that is pinned, or all of them, the one with the most calls first."""
+def _arm(visit: Visit) -> ServedArm:
+    """The arm that is pinned, or the one that most calls go to."""
     endpoint = target_of(ModelAddress(visit.name, None, GRPC_PREDICT.name), visit.node).endpoint
     version = pinned_version(endpoint, visit.address)
     if version is not None:
-        return [endpoint.arms[arm_of_version(endpoint.route, version)]]
-    return sorted(endpoint.arms, key=lambda arm: -arm.arm.weight)
+        return endpoint.arms[arm_of_version(endpoint.route, version)]
+    return max(endpoint.arms, key=lambda arm: arm.arm.weight)
 
 
 CALLS: Mapping[str, CallMethod] = {f"{PREDICTION}Predict": CallMethod(GRPC_PREDICT, _called)}

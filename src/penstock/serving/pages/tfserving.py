@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -21,10 +20,10 @@ from penstock.serving.pages.visit import Page, Visit
 _encode = msgspec.json.Encoder().encode
 
 
-def status(visit: Visit) -> dict[str, Any]:
-    """The document of a model's status, to which other contracts may add keys; raises NotFound.
+def states(visit: Visit) -> list[VersionState]:
+    """How far the versions of a model are, or the one that is pinned; raises NotFound.
 
-    It has what is served, what is being loaded or freed, and what could not be loaded, with the reason.
+    They are what is served, what is being loaded or freed, and what could not be loaded, with the reason.
     """
     node, name = visit.node, visit.name
     endpoint = node.addresses.endpoints.get(name)
@@ -46,7 +45,7 @@ def status(visit: Visit) -> dict[str, Any]:
         # Raises where nothing has that name; else it is the version that is not there.
         node.addresses.endpoint(name)
         raise NotFound("unknown-version", f"{name} has no version {str(asked)[:80]!r}")
-    return documents.status(found.values())
+    return list(found.values())
 
 
 def _number(arm: ServedArm) -> str:
@@ -63,7 +62,7 @@ def _asked(visit: Visit) -> str | None:
 
 def model(visit: Visit) -> Reply:
     """The states of a model's versions; of the model itself with the keys that OpenAI's clients look for there."""
-    document, address = status(visit), visit.address
+    document, address = documents.status(states(visit)), visit.address
     if address.version is None and address.label is None:
         document |= model_object(visit.name)
     return Reply(200, JSON, _encode(document))
