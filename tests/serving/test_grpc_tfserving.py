@@ -12,7 +12,7 @@ from tests.serving.nodes import RunningNode, arm, document, endpoint, free_port,
 
 from penstock.core.routes import TOTAL_WEIGHT, Arm, Endpoint
 from penstock.protocols.tfserving.grpc_predict import message
-from penstock.protocols.tfserving.grpc_tensors import DATATYPES, NUMBERS, Budget, put, tensor_of
+from penstock.protocols.tfserving.grpc_tensors import DATATYPES, MOST_REPEATED_BYTES, NUMBERS, Budget, put, tensor_of
 from penstock.serving.held_back import HeldBack, write_held_back
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -129,6 +129,17 @@ REFUSED = {
 def test_what_is_wrong_is_told(channel, case):
     made, status, code = REFUSED[case]
     assert failure(channel, made, PREDICT)[:2] == (status, code)
+
+
+def test_what_two_inputs_ask_to_be_filled_up_with_counts_together(channel):
+    made = message("PredictRequest")(model_spec={"name": "pair"})
+    for name in ("a", "b"):
+        proto = made.inputs[name]
+        put(proto, np.ones(1, np.float64))
+        proto.tensor_shape.dim[0].size = MOST_REPEATED_BYTES // 8 // 2 + 1
+    assert made.ByteSize() < 200
+    assert failure(channel, made, PREDICT)[:2] == ("RESOURCE_EXHAUSTED", "repeated-too-large")
+    assert list(predict(channel, request())[0].outputs["predictions"].float_val) == [110.0]
 
 
 def test_metadata(channel):

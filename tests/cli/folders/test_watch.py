@@ -29,7 +29,7 @@ def archives(tmp_path_factory):
 
 
 class Folders:
-    """A home, a folder `models/m`, and a watcher of it; `time` is what its clock says."""
+    """A home, a folder `models/m`, and a watcher of it and of `others` first; `time` is what its clock says."""
 
     def __init__(self, root):
         self.base, self.state = root / "models" / "m", root / "state"
@@ -38,9 +38,10 @@ class Folders:
         self.root, self.time, self.events = root, 0.0, []
         self.watcher = None
 
-    def watch(self, policy=None, labels=None, access=None):
+    def watch(self, policy=None, labels=None, access=None, others=()):
         model = ModelFolder(name="m", base_path=str(self.base), policy=policy or Policy(), labels=labels or {})
-        watching = Watching(models=(model,), home=str(self.root / "home"), state=str(self.state), access=access)
+        first = tuple(ModelFolder(name=name, base_path=str(self.base.parent / name)) for name in others)
+        watching = Watching(models=(*first, model), home=str(self.root / "home"), state=str(self.state), access=access)
         self.watcher = Watcher(watching, lambda name, **fields: self.events.append((name, fields)), lambda: self.time)
         return self
 
@@ -126,6 +127,42 @@ def test_a_broken_version_is_told_and_the_one_before_stays(folders, archives):
     shutil.copy(archives[1], folders.base / "2")
     assert folders.look().arms() == {"m/2": 10_000}
     assert folders.look(1) and read_held_back(folders.state) == {}
+
+
+def test_a_model_that_cannot_be_looked_into_keeps_no_other_from_being_served(folders, archives):
+    """One folder is not there, and one has a name that no text can hold: our own reading of it fails."""
+    (folders.base.parent / "odd" / "1").mkdir(parents=True)
+    (folders.base.parent / "odd" / "1" / os.fsdecode(b"name-\xff")).touch()
+    folders.add(1, archives[0])
+    assert folders.watch(others=("gone", "odd")).look().arms() == {"m/1": 10_000}
+    assert set(folders.document.endpoints) == {"m"}
+    folders.add(2, archives[1])
+    assert folders.look(4).arms() == {"m/2": 10_000}
+    # Told once each, not at every look.
+    assert [fields["endpoint"] for fields in folders.said("folder-unreadable")] == ["gone", "odd"]
+    # And taken like any other as soon as it can be read.
+    shutil.rmtree(folders.base.parent / "odd" / "1")
+    (folders.base.parent / "odd" / "1").mkdir()
+    shutil.copy(archives[2], folders.base.parent / "odd" / "1" / "model.penstock")
+    folders.look(2)
+    assert set(folders.document.endpoints) == {"m", "odd"}
+
+
+def test_links_that_lead_nowhere_are_in_nobody_s_way(folders, archives):
+    folders.add(1, archives[0])
+    (folders.base / "1" / "notes.txt").symlink_to(folders.root / "nowhere")
+    (folders.base / "2").symlink_to(folders.root / "nowhere")
+    assert folders.watch().look().arms() == {"m/1": 10_000}
+    assert not folders.said("folder-unreadable") and not folders.said("version-held-back")
+    # A model behind one is told, and taken when it is there.
+    (folders.base / "3").mkdir()
+    (folders.base / "3" / "model.penstock").symlink_to(folders.root / "three.penstock")
+    assert folders.look(4).arms() == {"m/1": 10_000}
+    assert read_held_back(folders.state)["m"]["3"].problem
+    shutil.copy(archives[2], folders.root / "three.penstock")
+    (folders.base / "3" / "model.penstock").unlink()
+    (folders.base / "3" / "model.penstock").symlink_to(folders.root / "three.penstock")
+    assert folders.look(3).arms() == {"m/3": 10_000}
 
 
 def test_what_is_broken_at_the_start_leaves_the_place_to_the_next(folders, archives):

@@ -100,7 +100,6 @@ class Watcher:
             # A volume that is away for a moment is no order to stop.
             self._tell(model.name, f"{model.base_path}: {error.strerror}")
             return before
-        self._tell(model.name, "")
         self._forget(model.name, found)
         arms: dict[int, Arm] = {}
         unusable: set[int] = set()
@@ -114,6 +113,7 @@ class Watcher:
                 unusable.add(version)
             else:
                 arms[version] = self._arm(model.name, version, prepared)
+        self._tell(model.name, "")
         if not arms:
             # Nothing to take over from what is served, unless nothing is there any more.
             return before if found else None
