@@ -254,6 +254,9 @@ def test_bytes_come_as_base64():
         assert decode(document, BYTES, form, text_only=False).inputs["image"].tolist() == [b"\xff\xd8\xff", "hi"]
         assert code_of(document, BYTES, form) == "not-text"
         assert code_of({"instances": [{"image": {"b64": "*"}}]}, BYTES, form) == "invalid-rows"
+        for value in (5, None, ["aGk="], {}, "ü"):
+            assert code_of({"instances": [{"image": {"b64": value}}]}, BYTES, form) == "invalid-rows"
+            assert code_of({"instances": [{"b64": value}]}, BYTES, form) in ("wrong-inputs", "invalid-rows")
     assert decode({"instances": [{"b64": "aGk="}]}, BYTES, VERTEX).inputs["image"].tolist() == ["hi"]
 
 

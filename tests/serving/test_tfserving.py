@@ -77,7 +77,7 @@ def test_bytes_come_back_as_base64(door):
         ("sum:predict", b"", 400, "invalid-json"),
         ("sum:predict", b"[" * 100_000, 400, "invalid-json"),
         ("sum:predict", b'{"instances": [NaN, ' + b"[" * 100_000, 400, "invalid-json"),
-        ("fixed:predict", {"instances": [1]}, 400, "wrong-shape"),
+        ("fixed:predict", {"instances": [1]}, 400, "invalid-rows"),
         ("no:predict", {"instances": [ROW]}, 404, "unknown-endpoint"),
         ("sum:explain", {"instances": [ROW]}, 404, "unknown-address"),
         ("pair:classify", {"examples": [{"a": 1, "b": 2}]}, 400, "no-classification"),

@@ -7,6 +7,8 @@ dropped. Only otherwise (a colon inside a string, an unknown key, or a real dupl
 
 from __future__ import annotations
 
+from typing import Any
+
 from penstock.core.distinct import refuse_duplicate_keys
 
 
@@ -22,3 +24,19 @@ def refuse_duplicates(body: bytes, keys: int) -> None:
     if body.count(b":") == keys:
         return
     refuse_duplicate_keys(body, "duplicate-key")
+
+
+def keys_of(value: Any) -> int:
+    """How many keys all objects in a JSON value have together."""
+    count, level = 0, [value]
+    while level:
+        found: list[Any] = []
+        for item in level:
+            if type(item) is dict:
+                count += len(item)
+                found += item.values()
+            # Numbers fill the longest lists, and hold nothing. An uneven list that is missed costs a closer look.
+            elif type(item) is list and item and type(item[0]) in (list, dict):
+                found += item
+        level = found
+    return count

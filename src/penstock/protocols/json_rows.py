@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,8 +16,8 @@ import msgspec
 from penstock.core.binding import Binder
 from penstock.core.errors import InvalidInput
 from penstock.core.signature import Field, Signature
-from penstock.core.tensors import Array, Tensors, text_if_utf8
-from penstock.protocols.duplicates import refuse_duplicates
+from penstock.core.tensors import DTYPES, Array, Tensors, text_if_utf8
+from penstock.protocols.duplicates import keys_of, refuse_duplicates
 from penstock.protocols.json_values import filled, value_type
 from penstock.protocols.oip.json_data import text_values
 
@@ -43,7 +43,7 @@ class RowReader:
         self.batched = signature.batched
         only = signature.inputs[0] if len(signature.inputs) == 1 else None
         self.matrix = only if only is not None and len(only.shape) == 2 and signature.batched else None
-        self._names = {field.name for field in signature.inputs}
+        self.names = {field.name for field in signature.inputs}
         self._readers = {field.name: _Values(field, batched=signature.batched) for field in signature.inputs}
         self._bind = Binder(signature, text_only=text_only)
 
@@ -52,7 +52,7 @@ class RowReader:
         if type(rows) is not list:
             raise InvalidInput("invalid-rows", "the rows are not a list")
         self._need_rows(rows)
-        return self.records(rows) if type(rows[0]) is dict and not _is_base64(rows[0]) else self.in_order(rows)
+        return self.records(rows) if names_inputs(rows[0]) else self.in_order(rows)
 
     def records(self, rows: list[Any]) -> Bound:
         """Rows that are objects; a value that one of them leaves out is missing."""
@@ -93,7 +93,7 @@ class RowReader:
             raise InvalidInput("duplicate-input", "a column is named twice")
         if self._is_unnamed(names):
             return self.in_order(rows)
-        return self._bound({name: [row[at] for row in rows] for at, name in enumerate(names) if name in self._names})
+        return self._bound({name: [row[at] for row in rows] for at, name in enumerate(names) if name in self.names})
 
     def columns(self, columns: dict[str, Any]) -> Bound:
         """One list of values per column, or whole tensors of a model without rows."""
@@ -102,7 +102,7 @@ class RowReader:
             if not all(type(column) is list and len(column) == len(values[0]) for column in values):
                 raise InvalidInput("invalid-rows", "the columns are not lists of the same length")
             return self.in_order([list(row) for row in zip(*values, strict=True)])
-        known = {name: values for name, values in columns.items() if name in self._names}
+        known = {name: values for name, values in columns.items() if name in self.names}
         return self._bound({name: self._listed(name, values) for name, values in known.items()})
 
     def tensor(self, value: Any) -> Bound:
@@ -133,7 +133,8 @@ class _Values:
 
     def __init__(self, field: Field, *, batched: bool) -> None:
         # Without rows the first axis is one like the others, and there may be none at all.
-        one: Any = value_type(field)
+        # A null that has a form in the array is the binder's to refuse, which says what is missing.
+        one: Any = value_type(field, nullable=field.nullable or DTYPES[field.datatype].kind == "f")
         every: Any = list[one]
         self._type = every if field.shape else one
         self._field = field
@@ -163,9 +164,9 @@ class _Values:
             if type(value) is not list:
                 raise msgspec.ValidationError(f"Expected a list, got {str(value)[:60]!r}")
             return [self._texts(part, depth - 1) for part in value]
-        if type(value) is str or (value is None and self._field.nullable):
+        if type(value) is str or value is None:
             return value
-        if not _is_base64(value):
+        if type(value) is not dict or names_inputs(value):
             raise msgspec.ValidationError(f"Expected `str`, got {str(value)[:60]!r}")
         try:
             return text_if_utf8(base64.b64decode(value["b64"], validate=True))
@@ -173,27 +174,14 @@ class _Values:
             raise msgspec.ValidationError("the value of `b64` is not base64") from None
 
 
-def _is_base64(value: Any) -> bool:
-    return type(value) is dict and value.keys() == {"b64"}
-
-
-def predictions(outputs: Tensors, rows: int) -> list[Any] | None:
-    """A prediction per row: the only output's value, or an object of all; None if some output is not by rows.
+def names_inputs(value: Any) -> bool:
+    """Whether a JSON value is an object by the names of inputs, and no bytes in base64.
 
     Example:
-        >>> import numpy as np
-        >>> predictions({"label": np.array([1, 0]), "score": np.array([0.9, 0.2])}, 2)
-        [{'label': 1, 'score': 0.9}, {'label': 0, 'score': 0.2}]
-        >>> predictions({"label": np.array([1, 0])}, 2)
-        [1, 0]
+        >>> names_inputs({"b64": "AAE="}), names_inputs({"b64": 5}), names_inputs(5)
+        (False, True, False)
     """
-    if any(array.shape[:1] != (rows,) for array in outputs.values()):
-        return None
-    values = whole(outputs)
-    if len(values) == 1:
-        only: list[Any] = next(iter(values.values()))
-        return only
-    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return type(value) is dict and not (len(value) == 1 and type(value.get("b64")) is str)
 
 
 def whole(outputs: Tensors) -> dict[str, Any]:
@@ -204,21 +192,40 @@ def whole(outputs: Tensors) -> dict[str, Any]:
     return {name: array.tolist() for name, array in outputs.items()}
 
 
+def bare_or_named(values: dict[str, Any]) -> Any:
+    """The only output's values, or an object of all."""
+    return next(iter(values.values())) if len(values) == 1 else values
+
+
+def predictions(
+    outputs: Tensors, rows: int, values_of: Callable[[Tensors], dict[str, Any]] = whole
+) -> list[Any] | None:
+    """A prediction per row: the only output's value, or an object of all; None if some output is not by rows.
+
+    `values_of` makes JSON of the outputs.
+
+    Example:
+        >>> import numpy as np
+        >>> predictions({"label": np.array([1, 0]), "score": np.array([0.9, 0.2])}, 2)
+        [{'label': 1, 'score': 0.9}, {'label': 0, 'score': 0.2}]
+        >>> predictions({"label": np.array([1, 0])}, 2)
+        [1, 0]
+    """
+    if any(array.shape[:1] != (rows,) for array in outputs.values()):
+        return None
+    values = values_of(outputs)
+    if len(values) == 1:
+        only: list[Any] = next(iter(values.values()))
+        return only
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+
+
 def read_json(body: bytes) -> Any:
     """The body's JSON as plain values; raises InvalidInput, also for a key that stands twice in one object."""
     try:
         document = msgspec.json.decode(body)
-        keys = _keys(document)
+        keys = keys_of(document)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidInput("invalid-json", f"the body is not JSON: {str(error)[:300]}") from None
     refuse_duplicates(body, keys)
     return document
-
-
-def _keys(value: Any) -> int:
-    """How many keys were decoded, or fewer: what is not looked into is then found by the exact check."""
-    if type(value) is dict:
-        return len(value) + sum(_keys(part) for part in value.values() if type(part) in (dict, list))
-    if type(value) is list and value and type(value[0]) is dict:
-        return sum(_keys(part) for part in value)
-    return 0

@@ -12,8 +12,8 @@ from penstock.core.signature import Field
 from penstock.core.tensors import DTYPES, Array
 
 
-def value_type(field: Field) -> Any:
-    """The msgspec type of one row's value of an input."""
+def value_type(field: Field, *, nullable: bool) -> Any:
+    """The msgspec type of one row's value of an input; `nullable` lets null through."""
     dtype = DTYPES[field.datatype]
     kind: Any
     if dtype.kind == "f":
@@ -24,7 +24,7 @@ def value_type(field: Field) -> Any:
         kind = int if dtype.itemsize == 8 else Annotated[int, msgspec.Meta(ge=int(info.min), le=int(info.max))]
     else:
         kind = bool if dtype.kind == "b" else str
-    kind = kind | None if field.nullable else kind
+    kind = kind | None if nullable else kind
     for _ in field.shape[1:]:
         kind = list[kind]
     return kind
@@ -37,7 +37,9 @@ def filled(field: Field, values: list[Any]) -> Array:
     dtype = DTYPES[field.datatype]
     try:
         return np.array(values, np.float64 if dtype.kind == "f" else dtype)
-    except (OverflowError, ValueError, TypeError):
+    except OverflowError:
+        raise _beyond(field) from None
+    except (ValueError, TypeError):
         raise InvalidInput(
             "wrong-shape", f"column {field.name!r} takes per row values of shape {list(field.shape[1:])}"
         ) from None
@@ -54,10 +56,12 @@ def filled_flat(field: Field, values: list[Any]) -> Array:
         # FP64 first: rounding to the signature's datatype, and its range, are the binder's business.
         return np.array(values, np.float64 if dtype.kind == "f" else dtype)
     except (OverflowError, ValueError):
-        raise InvalidInput(
-            "invalid-value", f"column {field.name!r} has a value beyond the range of {field.datatype}"
-        ) from None
+        raise _beyond(field) from None
     except TypeError:
         raise InvalidInput(
             "missing-value", f"column {field.name!r} has a missing value (null), and {field.datatype} has none"
         ) from None
+
+
+def _beyond(field: Field) -> InvalidInput:
+    return InvalidInput("invalid-value", f"column {field.name!r} has a value beyond the range of {field.datatype}")

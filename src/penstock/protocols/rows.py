@@ -92,7 +92,9 @@ class RowsCodec:
 
 def _document(signature: Signature) -> Any:
     """A msgspec type for the whole body. Struct fields cannot have a column's free text as name: they are renamed."""
-    fields = [(f"column_{index}", value_type(field)) for index, field in enumerate(signature.inputs)]
+    fields = [
+        (f"column_{index}", value_type(field, nullable=field.nullable)) for index, field in enumerate(signature.inputs)
+    ]
     rename = {f"column_{index}": field.name for index, field in enumerate(signature.inputs)}
     row: Any = msgspec.defstruct("Row", fields, rename=rename, forbid_unknown_fields=True, gc=False)
     rows: Any = list[row]

@@ -85,8 +85,8 @@ def test_a_flat_feature_has_the_shape_of_its_input():
         ({"examples": [{"age": 1, "city": "a"}], "context": []}, "invalid-examples"),
         ({"examples": []}, "empty-batch"), ({"examples": [{}]}, "wrong-inputs"),
         ({"examples": [{"age": 1}]}, "wrong-inputs"), ({"examples": [{"age": 1, "city": "a", "b": 1}]}, "wrong-inputs"),
-        ({"examples": [{"age": [1, 2], "city": "a"}]}, "wrong-shape"),
-        ({"examples": [{"age": "1", "city": "a"}]}, "invalid-value"),
+        ({"examples": [{"age": [1, 2], "city": "a"}]}, "invalid-rows"),
+        ({"examples": [{"age": "1", "city": "a"}]}, "invalid-rows"),
         ({"examples": [{"age": 1, "city": "a"}], "signature_name": "regress"}, "unknown-signature"),
     ],
 )  # fmt: skip

@@ -21,7 +21,7 @@ from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.protocols.csv_rows import CsvReader, csv_of
 from penstock.protocols.form import NO_HEADERS, Codec, Headers, ModelView
-from penstock.protocols.json_rows import Bound, RowReader, predictions, read_json, whole
+from penstock.protocols.json_rows import Bound, RowReader, bare_or_named, predictions, read_json, whole
 from penstock.protocols.media import CSV_TYPE, JSON_TYPE, content_of, wanted
 from penstock.protocols.oip.infer import LENGTH_HEADER, InferCodec
 from penstock.protocols.problems import JSON
@@ -109,8 +109,7 @@ class InvocationsCodec:
             return self._rows.encode(call, outputs)
         answers: Any = predictions(outputs, call.rows) if self._signature.batched else None
         if answers is None:
-            values = whole(outputs)
-            answers = next(iter(values.values())) if len(values) == 1 else values
+            answers = bare_or_named(whole(outputs))
         elif style.single:
             answers = answers[0]
         return _encode({"predictions": answers} if style.form == "wrapped" else answers), JSON

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.core.binding import Binder
 from penstock.core.calls import Call
 from penstock.core.errors import InvalidInput
 from penstock.core.signature import Field, Signature
@@ -14,7 +13,7 @@ from penstock.protocols.problems import JSON, reply_of
 from penstock.protocols.tfserving.first import first_reader
 from penstock.protocols.tfserving.json_text import read_object, write
 from penstock.protocols.tfserving.predict import check_signature_name
-from penstock.protocols.tfserving.values import tensors_of_rows
+from penstock.protocols.tfserving.values import NamedReader
 
 _SCORES = "probabilities"
 
@@ -24,7 +23,7 @@ class ClassifyCodec:
 
     def __init__(self, view: ModelView) -> None:
         self._signature = view.signature
-        self._bind = Binder(view.signature, text_only=view.text_only)
+        self._reader = NamedReader(view.signature, text_only=view.text_only)
         scores = next((field for field in view.signature.outputs if field.name == _SCORES), None)
         self._classifies = scores is not None and len(scores.shape) == 2
         classes = view.signature.classes
@@ -36,8 +35,7 @@ class ClassifyCodec:
             raise InvalidInput(
                 "no-classification", "this model gives no `probabilities` of classes", hint="ask it with :predict"
             )
-        bound, rows = self._bind(tensors_of_examples(self._signature, read_object(body)))
-        return Call(bound, rows)
+        return Call(*self._reader.rows(rows_of_examples(self._signature, read_object(body))))
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
         """The answer; a label that the model does not tell is empty."""
@@ -52,7 +50,7 @@ class RegressCodec:
 
     def __init__(self, view: ModelView) -> None:
         self._signature = view.signature
-        self._bind = Binder(view.signature, text_only=view.text_only)
+        self._reader = NamedReader(view.signature, text_only=view.text_only)
         outputs = view.signature.outputs
         self._regresses = len(outputs) == 1 and _is_number(outputs[0])
 
@@ -62,16 +60,15 @@ class RegressCodec:
             raise InvalidInput(
                 "no-regression", "this model gives something else than one number per row", hint="ask it with :predict"
             )
-        bound, rows = self._bind(tensors_of_examples(self._signature, read_object(body)))
-        return Call(bound, rows)
+        return Call(*self._reader.rows(rows_of_examples(self._signature, read_object(body))))
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
         """The answer."""
         return _answer([float(value) for value in next(iter(outputs.values())).ravel().tolist()], outputs)
 
 
-def tensors_of_examples(signature: Signature, document: dict[str, Any]) -> Tensors:
-    """The inputs in `examples`, each a feature's value or list by its name, with what they share in `context`.
+def rows_of_examples(signature: Signature, document: dict[str, Any]) -> list[Any]:
+    """The rows in `examples`, each a feature's value or list by its name, with what they share in `context`.
 
     Raises InvalidInput.
     """
@@ -92,14 +89,13 @@ def tensors_of_examples(signature: Signature, document: dict[str, Any]) -> Tenso
                 "repeated-feature", f"example {number} has {twice[0][:60]!r}, which the context has for all of them"
             )
     fields = {field.name: field for field in signature.inputs}
-    rows = [
+    return [
         {
             name: _feature(fields[name], value) if name in fields else value
             for name, value in (context | example).items()
         }
         for example in examples
     ]
-    return tensors_of_rows(signature, rows)
 
 
 def _feature(field: Field, value: Any) -> Any:

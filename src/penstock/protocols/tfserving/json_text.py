@@ -14,7 +14,7 @@ import numpy as np
 
 from penstock.core.errors import InvalidInput
 from penstock.core.tensors import Tensors
-from penstock.protocols.duplicates import refuse_duplicates
+from penstock.protocols.duplicates import keys_of, refuse_duplicates
 
 # Strings are found, too, and stay: a token inside one is text. Possessive: a string of megabytes needs no memory.
 _STRING_OR_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?Infinity|NaN', re.DOTALL)
@@ -36,22 +36,6 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise InvalidInput("invalid-json", "the body is not a JSON object")
     refuse_duplicates(body, keys_of(document))
     return document
-
-
-def keys_of(value: Any) -> int:
-    """How many keys all objects in a JSON value have together."""
-    count, level = 0, [value]
-    while level:
-        found: list[Any] = []
-        for item in level:
-            if type(item) is dict:
-                count += len(item)
-                found += item.values()
-            # Numbers fill the longest lists, and hold nothing. An uneven list that is missed costs a closer look.
-            elif type(item) is list and item and type(item[0]) in (list, dict):
-                found += item
-        level = found
-    return count
 
 
 def write(document: Any, outputs: Tensors) -> bytes:

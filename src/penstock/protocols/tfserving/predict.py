@@ -12,16 +12,12 @@ from penstock.core.errors import InvalidInput
 from penstock.core.signature import Field, Signature
 from penstock.core.tensors import DTYPES, Tensors
 from penstock.protocols.form import NO_HEADERS, Form, Headers, ModelView
+from penstock.protocols.json_rows import bare_or_named, names_inputs, predictions
 from penstock.protocols.oip.json_data import tensor_of_json
 from penstock.protocols.problems import JSON, reply_of
 from penstock.protocols.tfserving.first import first_reader
 from penstock.protocols.tfserving.json_text import read_object, write
-from penstock.protocols.tfserving.values import (
-    columns_of_tensors,
-    rows_of_tensors,
-    tensors_of_columns,
-    tensors_of_rows,
-)
+from penstock.protocols.tfserving.values import NamedReader, values_of_tensor
 
 SIGNATURE = "serving_default"
 
@@ -37,8 +33,8 @@ class PredictCodec:
     """Reads predict requests for one version of a model and writes its answers."""
 
     def __init__(self, view: ModelView) -> None:
-        self._signature = view.signature
         self._bind = Binder(view.signature, text_only=view.text_only)
+        self._reader = NamedReader(view.signature, text_only=view.text_only)
         self._matrix = _only_matrix(view.signature)
 
     def decode(self, body: bytes, headers: Headers = NO_HEADERS) -> Call:
@@ -55,10 +51,11 @@ class PredictCodec:
             )
         by_rows = "instances" in document
         if by_rows:
-            tensors = tensors_of_rows(self._signature, document["instances"])
+            bound, rows = self._reader.rows(document["instances"])
         else:
-            tensors = tensors_of_columns(self._signature, document["inputs"])
-        bound, rows = self._bind(tensors)
+            inputs = document["inputs"]
+            read = self._reader.columns if names_inputs(inputs) else self._reader.tensor
+            bound, rows = read(inputs)
         return Call(bound, rows, style=by_rows)
 
     def _usual(self, body: bytes) -> Tensors | None:
@@ -78,9 +75,22 @@ class PredictCodec:
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
         """The answer, in the way the request came; raises InvalidInput where outputs have no rows to answer by."""
-        if call.style:
-            return write({"predictions": rows_of_tensors(outputs)}, outputs), JSON
-        return write({"outputs": columns_of_tensors(outputs)}, outputs), JSON
+        if not call.style:
+            return write({"outputs": bare_or_named(_values(outputs))}, outputs), JSON
+        # Whatever its first axis is called: a model without rows may have as many answers as instances.
+        rows = next((len(array) for array in outputs.values() if array.ndim), 0)
+        answers = predictions(outputs, rows, _values)
+        if answers is None:
+            raise InvalidInput(
+                "no-rows",
+                "this model does not answer by rows",
+                hint="ask with `inputs`, whole tensors, not `instances`",
+            )
+        return write({"predictions": answers}, outputs), JSON
+
+
+def _values(outputs: Tensors) -> dict[str, Any]:
+    return {name: values_of_tensor(name, array) for name, array in outputs.items()}
 
 
 def _only_matrix(signature: Signature) -> Field | None:
