@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -53,7 +54,7 @@ def _first_reader(name: str, signature: Signature) -> FirstReader:
     return read
 
 
-def first_binary(datatype: str, shape: list[int], data: bytes) -> Any:
+def first_binary(datatype: str, shape: Sequence[int], data: bytes) -> Any:
     """The first element of a tensor in its binary form, None if it is empty."""
     if datatype == "BYTES":
         return data[4 : 4 + int.from_bytes(data[:4], "little")]

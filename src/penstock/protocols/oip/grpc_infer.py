@@ -14,11 +14,13 @@ import numpy as np
 from penstock.core.binding import Binder
 from penstock.core.calls import Call
 from penstock.core.errors import InvalidInput
-from penstock.core.tensors import DTYPES, Array, Tensors, datatype_of, dtype_of, from_bytes, text_if_utf8, to_bytes
+from penstock.core.tensors import DTYPES, Array, Tensors, datatype_of, dtype_of, from_bytes, to_bytes
 from penstock.protocols.form import NO_HEADERS, FirstReader, Headers, ModelView
 from penstock.protocols.messages import messages, read
-from penstock.protocols.oip.json_data import check_shape, narrow, wrong_count
+from penstock.protocols.oip.form import first_binary
+from penstock.protocols.oip.json_data import check_shape, wrong_count
 from penstock.protocols.oip.selection import Selection
+from penstock.protocols.typed_values import flat_of, values_of
 
 message = messages(Path(__file__).with_name("open_inference.binpb"), "inference")
 _REQUEST, _HEAD, _RESPONSE = message("ModelInferRequest"), message("ModelInferHead"), message("ModelInferResponse")
@@ -32,7 +34,6 @@ CONTENTS = {
     "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents",
     "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
 }
-_WIDE = {"int_contents": np.dtype(np.int32), "uint_contents": np.dtype(np.uint32)}
 # fmt: on
 
 
@@ -63,9 +64,9 @@ class GrpcInferCodec:
         bound, rows = self._bind(tensors)
         call = Call(bound, rows, id=request.id or None, binary=bool(raw))
         if request.parameters:
-            call.parameters = values_of(request.parameters)
+            call.parameters = parameters_of(request.parameters)
         if request.outputs:
-            self._selection.take(call, [(output.name, values_of(output.parameters)) for output in request.outputs])
+            self._selection.take(call, [(output.name, parameters_of(output.parameters)) for output in request.outputs])
         return call
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:
@@ -82,7 +83,7 @@ class GrpcInferCodec:
             if raw:
                 response.raw_output_contents.append(to_bytes(array))
             else:
-                getattr(tensor.contents, CONTENTS[datatype]).extend(_values(array))
+                getattr(tensor.contents, CONTENTS[datatype]).extend(values_of(array))
         return response.SerializeToString(), b""
 
 
@@ -102,7 +103,7 @@ def streamed_failure(text: str, request_id: str) -> bytes:
     return bytes(_STREAMED(error_message=text, infer_response=_RESPONSE(id=request_id)).SerializeToString())
 
 
-def values_of(parameters: Any) -> dict[str, Any]:
+def parameters_of(parameters: Any) -> dict[str, Any]:
     """The values of a map of InferParameter; one without a value is left out."""
     chosen = {name: (parameter, parameter.WhichOneof("parameter_choice")) for name, parameter in parameters.items()}
     return {name: getattr(parameter, choice) for name, (parameter, choice) in chosen.items() if choice}
@@ -121,7 +122,7 @@ def _raw(tensor: Any, data: bytes) -> Array:
 
 def _typed(tensor: Any) -> Array:
     name, datatype, shape = tensor.name, tensor.datatype, list(tensor.shape)
-    dtype = dtype_of(datatype)
+    dtype_of(datatype)  # Raises for a datatype that there is not.
     count = check_shape(name, shape)
     field = CONTENTS.get(datatype)
     given = [found.name for found, _ in tensor.contents.ListFields()]
@@ -134,23 +135,7 @@ def _typed(tensor: Any) -> Array:
     values = getattr(tensor.contents, field)
     if len(values) != count:
         raise wrong_count(name, shape, len(values))
-    if datatype == "BYTES":
-        elements = np.empty(count, object)
-        elements[:] = [text_if_utf8(value) for value in values]
-        return elements.reshape(shape)
-    wide = _WIDE.get(field, dtype)
-    flat: Array = np.array(values, wide)
-    return (flat if wide is dtype else narrow(name, datatype, flat, dtype)).reshape(shape)
-
-
-def _values(array: Array) -> list[Any]:
-    values: list[Any] = array.ravel().tolist()
-    # A message has no missing text: it is empty there.
-    return [_bytes(value) for value in values] if datatype_of(array) == "BYTES" else values
-
-
-def _bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else b"" if value is None else str(value).encode()
+    return flat_of(name, datatype, field, values).reshape(shape)
 
 
 def first_reader(name: str) -> FirstReader:
@@ -161,16 +146,10 @@ def first_reader(name: str) -> FirstReader:
         for index, tensor in enumerate(request.inputs):
             if tensor.name == name:
                 if request.raw_input_contents:
-                    return _first_binary(tensor, request.raw_input_contents[index])
+                    return first_binary(tensor.datatype, tensor.shape, request.raw_input_contents[index])
                 # Of FP32 the digits that FP32 has, as in the other forms.
                 value = getattr(tensor.contents, CONTENTS[tensor.datatype])[0]
                 return value if tensor.datatype == "BYTES" else DTYPES[tensor.datatype].type(value)
         return None
 
     return read_first
-
-
-def _first_binary(tensor: Any, data: bytes) -> Any:
-    if tensor.datatype == "BYTES":
-        return data[4 : 4 + int.from_bytes(data[:4], "little")]
-    return np.frombuffer(data, DTYPES[tensor.datatype].newbyteorder("<"), count=1)[0]

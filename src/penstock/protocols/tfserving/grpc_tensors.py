@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from penstock.core.errors import InvalidInput, TooLarge
-from penstock.core.tensors import DTYPES, Array, datatype_of, from_bytes, text_if_utf8
+from penstock.core.tensors import DTYPES, Array, datatype_of, from_bytes
+from penstock.protocols.oip.form import first_binary
 from penstock.protocols.oip.json_data import check_shape, narrow, wrong_count
+from penstock.protocols.typed_values import flat_of, values_of
 
 # fmt: off
 # DataType to our datatype, and the field of a TensorProto that holds its values one by one.
@@ -21,7 +23,6 @@ DATATYPES = {
 # fmt: on
 NUMBERS = {datatype: number for number, (datatype, _) in DATATYPES.items()}
 _FIELDS = dict(DATATYPES.values())
-_WIDE = {"int_val": np.dtype(np.int32)}
 # A single value may stand for a whole tensor. Up to here: a message of some bytes must not become gigabytes.
 MOST_REPEATED_BYTES = 2**26
 
@@ -61,18 +62,11 @@ def tensor_of(name: str, proto: Any, budget: Budget) -> Array:
 
 
 def _flat(name: str, datatype: str, field: str, values: Any) -> Array:
-    dtype = DTYPES[datatype]
-    if datatype == "BYTES":
-        text = np.empty(len(values), object)
-        text[:] = [text_if_utf8(value) for value in values]
-        return text
     if datatype == "FP16":
         # Each value holds the 16 bits of one number.
         bits = np.array(values, np.int32)
         return narrow(name, "UINT16", bits, np.dtype(np.uint16)).view(np.float16)
-    wide = _WIDE.get(field, dtype)
-    flat: Array = np.array(values, wide)
-    return flat if wide is dtype else narrow(name, datatype, flat, dtype)
+    return flat_of(name, datatype, field, values)
 
 
 def _filled(name: str, flat: Array, count: int, budget: Budget) -> Array:
@@ -97,18 +91,14 @@ def put(proto: Any, array: Array) -> None:
     proto.dtype = NUMBERS[datatype]
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    flat = array.ravel()
-    values: list[Any] = (flat.view(np.uint16) if datatype == "FP16" else flat).tolist()
-    if datatype == "BYTES":
-        values = [value if isinstance(value, bytes) else str(value or "").encode() for value in values]
-    getattr(proto, _FIELDS[datatype]).extend(values)
+    getattr(proto, _FIELDS[datatype]).extend(values_of(array.view(np.uint16) if datatype == "FP16" else array))
 
 
 def first_value(proto: Any) -> Any:
     """The first element of a TensorProto, which is a zero where the shape has more than there are values."""
     datatype, field = DATATYPES[proto.dtype]
     if proto.tensor_content:
-        return np.frombuffer(proto.tensor_content, DTYPES[datatype].newbyteorder("<"), count=1)[0]
+        return first_binary(datatype, [1], proto.tensor_content)
     values = getattr(proto, field)
     value = values[0] if values else b"" if datatype == "BYTES" else 0
     if datatype == "BYTES":

@@ -11,6 +11,7 @@ from penstock.core.version import __version__
 from penstock.protocols.oip import metadata
 from penstock.protocols.problems import JSON
 from penstock.serving.addresses import pinned_version
+from penstock.serving.arms import ServedEndpoint
 from penstock.serving.http.message import Reply
 from penstock.serving.pages.visit import Page, Visit
 
@@ -48,12 +49,11 @@ def served_names(visit: Visit) -> list[str]:
 
 def model_ready(visit: Visit) -> Reply:
     """Whether one model answers."""
-    node, name = visit.node, visit.name
-    problem = node.not_loaded(name)
+    name = visit.name
+    problem = visit.node.not_loaded(name)
     if problem is not None:
-        return Reply(503, JSON, metadata.model_ready(name, False, problem))
-    endpoint = node.addresses.endpoint(name)
-    version = pinned_version(endpoint, visit.address)
+        return _not_ready(name, problem)
+    endpoint, version = _served(visit)
     # Only what is pinned, or could be drawn, has to be up.
     asked = (
         [endpoint.arms[arm_of_version(endpoint.route, version)]]
@@ -63,22 +63,31 @@ def model_ready(visit: Visit) -> Reply:
     down = [arm.arm.version for arm in asked if not arm.batcher.runner.alive]
     if down:
         reason = f"no process of {', '.join(down)} is alive; it is being started again"
-        return Reply(503, JSON, metadata.model_ready(name, False, reason))
+        return _not_ready(name, reason)
     return Reply(200, JSON, metadata.model_ready(name, True))
 
 
 def model(visit: Visit) -> Reply:
     """What one model takes and gives."""
-    node, name = visit.node, visit.name
-    problem = node.not_loaded(name)
+    name = visit.name
+    problem = visit.node.not_loaded(name)
     if problem is not None:
-        return Reply(503, JSON, metadata.model_ready(name, False, problem))
-    endpoint = node.addresses.endpoint(name)
-    version = pinned_version(endpoint, visit.address)
+        return _not_ready(name, problem)
+    endpoint, version = _served(visit)
     arm = endpoint.arms[0 if version is None else arm_of_version(endpoint.route, version)]
     versions = [arm.arm.version.rpartition("/")[2] for arm in endpoint.arms]
     platform = f"penstock_{arm.bundle.manifest.served.runtime}"
     return Reply(200, JSON, metadata.model_metadata(name, versions, platform, arm.signature))
+
+
+def _not_ready(name: str, reason: str) -> Reply:
+    return Reply(503, JSON, metadata.model_ready(name, False, reason))
+
+
+def _served(visit: Visit) -> tuple[ServedEndpoint, str | None]:
+    """The endpoint, and the version of it that is pinned."""
+    endpoint = visit.node.addresses.endpoint(visit.name)
+    return endpoint, pinned_version(endpoint, visit.address)
 
 
 PAGES: Mapping[str, Page] = {
