@@ -20,7 +20,7 @@ def test_every_address_is_there(node):
         for line in page(PAGE).splitlines()
         if line.startswith("| `/")
     ]
-    assert len(addresses) == 12
+    assert len(addresses) == 13
     for path in addresses:
         status, _, body = node.request("GET", path)
         assert status in (200, 405), path

@@ -36,6 +36,7 @@ CONTRACTS = {
     "openai-below": ("openai", f"{OPENAI}/embeddings", f"{OPENAI}/models/one", (f"{OPENAI}/none", ADDRESS, "POST")),
     "mlflow": ("mlflow", "/invocations", "/version", ("/invocations/none", ADDRESS, "POST")),
     "sagemaker": ("mlflow", "/models/one/invoke", "/models/one", ("/models/none/invoke", ENDPOINT, "POST")),
+    "swagger": ("mlflow", "/score", "/swagger.json", ("/swagger.json?version=9", "unknown-swagger-version", "GET")),
     "azureml": ("mlflow", "/score", "/health", ("/score/none", ADDRESS, "GET")),
 }
 

@@ -38,6 +38,7 @@ PARSERS: Mapping[str, Parse] = {
     "invocations": mlflow.parse,
     "models": sagemaker.parse,
     "score": score.parse,
+    "swagger.json": score.parse,
 }
 # By the verb of an address. What is not here is a page: see `pages`. No URL has the verb of a gRPC form.
 FORMS: Mapping[str, Form] = {
@@ -63,7 +64,7 @@ FORMS: Mapping[str, Form] = {
 FAILURES: Mapping[str, Failure] = {
     **dict.fromkeys(("openai", "v1/models", "v1/embeddings"), openai_problems.failure),
     **dict.fromkeys(("invocations", "score", "models"), mlflow_problems.failure),
-    **dict.fromkeys(("ping", "health", "version", "execution-parameters"), mlflow_problems.failure),
+    **dict.fromkeys(("ping", "health", "version", "execution-parameters", "swagger.json"), mlflow_problems.failure),
 }
 
 

@@ -15,8 +15,8 @@ from penstock.protocols.mlflow.problems import failure
 
 
 def parse(parts: list[str]) -> ModelAddress | None:
-    """The address in the parts of a path that begins with `score`."""
-    return ModelAddress(None, None, "score") if len(parts) == 1 else None
+    """The address in the parts of a path that begins with `score`, or `swagger.json`, which describes it."""
+    return ModelAddress(None, None, parts[0]) if len(parts) == 1 else None
 
 
 # By them a caller of Azure ML finds his request in its logs.

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.protocols.problems import JSON
 from penstock.serving.http.message import Reply
-from penstock.serving.pages import clouds, oip, openai, repository, statistics, tfserving
+from penstock.serving.pages import azureml, clouds, oip, openai, repository, statistics, tfserving
 from penstock.serving.pages.visit import Page, Visit
 
 
@@ -38,6 +38,7 @@ PAGES: Mapping[str, Page] = {
     **statistics.PAGES,
 }
 MODEL_PAGES: Mapping[str, Page] = {
+    **azureml.MODEL_PAGES,
     **clouds.MODEL_PAGES,
     **oip.MODEL_PAGES,
     **openai.MODEL_PAGES,
