@@ -35,6 +35,9 @@ def test_each_version_says_what_score_takes_and_gives(described, query):
     jsonschema.validate(sent, schemas["ServiceInput"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"input_data": [{**PERSON, "age": "old"}]}, schemas["ServiceInput"])
+    income = schemas["ServiceInput"]["properties"]["input_data"]["items"]["properties"]["income"]
+    null = {"2.0": {"type": "number", "x-nullable": True}, "3.0.0": {"type": "number", "nullable": True}}
+    assert income == null.get(VERSIONS[query], {"type": ["number", "null"]})
     status, _, answer = described.post("/score", sent)
     assert status == 200
     jsonschema.validate(answer, schemas["ServiceOutput"])

@@ -15,6 +15,8 @@ Document = dict[str, Any]
 
 _VERSIONS = {"2": "2.0", "2.0": "2.0", "3": "3.0.0", "3.0": "3.0.0", "3.1": "3.1.0"}
 _TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "O": "string"}
+# How null is let through where a type is one name only.
+_NULLABLE = {"2.0": "x-nullable", "3.0.0": "nullable"}
 _JSON = "application/json"
 
 
@@ -35,8 +37,12 @@ def swagger(asked: str, name: str, version: str, signature: Signature) -> Docume
             hint="ask for version 2, 3 or 3.1",
         )
     schemas = {
-        "ServiceInput": {"type": "object", "required": ["input_data"], "properties": {"input_data": _input(signature)}},
-        "ServiceOutput": _output(signature),
+        "ServiceInput": {
+            "type": "object",
+            "required": ["input_data"],
+            "properties": {"input_data": _input(signature, said)},
+        },
+        "ServiceOutput": _output(signature, said),
         "ErrorResponse": {
             "type": "object",
             "properties": {key: {"type": "string"} for key in ("error_code", "message", "code")},
@@ -91,31 +97,34 @@ def _content(schema: str) -> Document:
     return {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _input(signature: Signature) -> Document:
+def _input(signature: Signature, said: str) -> Document:
     """Rows as objects; a model without rows takes its inputs whole."""
     start = 1 if signature.batched else 0
-    values = _named(signature.inputs, start)
+    values = _named(signature.inputs, start, said)
     return {"type": "array", "items": values} if signature.batched else values
 
 
-def _output(signature: Signature) -> Document:
+def _output(signature: Signature, said: str) -> Document:
     """What `predictions` makes of the outputs: a list by rows, or each whole; the only one without its name."""
     outputs = signature.outputs
     by_rows = signature.batched and all(field.shape[:1] == (-1,) for field in outputs)
-    values = _value(outputs[0], int(by_rows)) if len(outputs) == 1 else _named(outputs, int(by_rows))
+    values = _value(outputs[0], int(by_rows), said) if len(outputs) == 1 else _named(outputs, int(by_rows), said)
     return {"type": "array", "items": values} if by_rows else values
 
 
-def _named(fields: tuple[Field, ...], start: int) -> Document:
+def _named(fields: tuple[Field, ...], start: int, said: str) -> Document:
     return {
         "type": "object",
         "required": [field.name for field in fields],
-        "properties": {field.name: _value(field, start) for field in fields},
+        "properties": {field.name: _value(field, start, said) for field in fields},
     }
 
 
-def _value(field: Field, start: int) -> Document:
-    value: Document = {"type": _TYPES[DTYPES[field.datatype].kind]}
+def _value(field: Field, start: int, said: str) -> Document:
+    kind = _TYPES[DTYPES[field.datatype].kind]
+    value: Document = {"type": kind}
+    if field.nullable:
+        value = {"type": [kind, "null"]} if said == "3.1.0" else {"type": kind, _NULLABLE[said]: True}
     for _ in field.shape[start:]:
         value = {"type": "array", "items": value}
     return value
