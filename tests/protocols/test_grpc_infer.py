@@ -128,6 +128,17 @@ def test_a_request_there_and_back(raw):
 
 
 @pytest.mark.parametrize("raw", [True, False])
+def test_an_input_that_is_given_twice_is_refused(raw):
+    made = request(1, raw=raw)[0]
+    made.inputs.add().CopyFrom(made.inputs[0])
+    if raw:
+        made.raw_input_contents.append(made.raw_input_contents[0])
+    with pytest.raises(PenstockError) as refusal:
+        GRPC_INFER.codec(VIEW).decode(made.SerializeToString(), {})
+    assert refusal.value.code == "duplicate-input"
+
+
+@pytest.mark.parametrize("raw", [True, False])
 def test_units_are_the_same_as_in_json(raw):
     body = request(1, raw=raw)[0].SerializeToString()
     json = (
