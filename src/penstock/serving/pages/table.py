@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.protocols.problems import JSON
 from penstock.serving.http.message import Reply
-from penstock.serving.pages import azureml, clouds, oip, openai, repository, statistics, tfserving
+from penstock.serving.pages import azureml, clouds, kserve, oip, openai, repository, statistics, tfserving
 from penstock.serving.pages.visit import Page, Visit
 
 
@@ -32,6 +32,7 @@ PAGES: Mapping[str, Page] = {
     "/openapi.json": Page(_openapi),
     "/metrics": Page(_metrics),
     **clouds.PAGES,
+    **kserve.PAGES,
     **oip.PAGES,
     **openai.PAGES,
     **repository.PAGES,

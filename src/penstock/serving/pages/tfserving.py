@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from penstock.core.errors import NotFound
+from penstock.core.errors import NotFound, PenstockError
 from penstock.core.routes import arm_of_version
+from penstock.protocols.kserve import readiness
 from penstock.protocols.openai.models import model_object
 from penstock.protocols.problems import JSON
 from penstock.protocols.tfserving import documents
@@ -15,6 +16,7 @@ from penstock.protocols.tfserving.documents import VersionState
 from penstock.serving.addresses import pinned_version
 from penstock.serving.arms import ServedArm
 from penstock.serving.http.message import Reply
+from penstock.serving.pages.oip import unready
 from penstock.serving.pages.visit import Page, Visit
 
 _encode = msgspec.json.Encoder().encode
@@ -61,11 +63,18 @@ def _asked(visit: Visit) -> str | None:
 
 
 def model(visit: Visit) -> Reply:
-    """The states of a model's versions; of the model itself with the keys that OpenAI's clients look for there."""
+    """The states of a model's versions; of the model itself with what OpenAI's and KServe's clients look for there."""
     document, address = documents.status(states(visit)), visit.address
     if address.version is None and address.label is None:
-        document |= model_object(visit.name)
+        document |= model_object(visit.name) | readiness(visit.name, _answers(visit))
     return Reply(200, JSON, _encode(document))
+
+
+def _answers(visit: Visit) -> bool:
+    try:
+        return not unready(visit)
+    except PenstockError:  # all of its versions are held back: it has states, and no endpoint
+        return False
 
 
 def metadata(visit: Visit) -> Reply:
