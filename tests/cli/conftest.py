@@ -41,6 +41,18 @@ def run(environ, tmp_path):
     return run_once
 
 
+@pytest.fixture
+def serve(environ, tmp_path):
+    """`serve(*arguments)`: a context in which a node of folders with them is ready; see `folder_nodes.serving`."""
+
+    def start(*arguments, **options):
+        from tests.cli.folder_nodes import serving
+
+        return serving(environ, tmp_path, arguments, **options)
+
+    return start
+
+
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory):
     """Two bundles, `sum.penstock` and `half.penstock`."""

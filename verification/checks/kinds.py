@@ -23,8 +23,8 @@ _TOOLS = ("pytest", "pytest-timeout", "hypothesis")
 class Kind(msgspec.Struct, frozen=True):
     """An environment: the extras and the tools that it takes, and the test files that run in it.
 
-    `alone` are tools that are installed without what they ask for: it is there already, under another name. `what` it is
-    about, if not models of the extras.
+    `alone` are tools that are installed without what they ask for: it is there already, under another name. `what` says
+    what it is about, if not models of the extras.
     """
 
     name: str
@@ -45,7 +45,10 @@ KINDS = (
         (
             "tests/pack/kinds/test_tensorflow.py",
             "tests/pack/kinds/test_tflite.py",
+            "tests/cli/folders/test_saved_models.py",
+            "tests/serving/clients/test_tensorflow_serving_api.py",
         ),
+        ("psutil",),
         # It asks for `tensorflow`; what is there is `tensorflow-cpu`, the same modules.
         alone=("tensorflow-serving-api",),
     ),
