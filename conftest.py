@@ -7,7 +7,7 @@ HEAVY = {
     "ai_edge_litert": ("tflite",),
     "spacy": ("spacy",),
     "tensorflow": ("tensorflow",),
-    "tokenizers": ("huggingface",),
+    "PIL": ("huggingface_images",),
     "torch": ("torch", "huggingface_export"),
 }
 collect_ignore = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.serving.batches import Manual, batcher_of, code_of, result_of, rows, run, together, turns
 
-from penstock.core.errors import ModelFailed, PenstockError, Unavailable
+from penstock.core.errors import InvalidInput, ModelFailed, PenstockError, Unavailable
 from penstock.runtime.runner import InlineRunner, ThreadRunner
 
 
@@ -44,6 +44,23 @@ def test_a_batch_with_the_wrong_number_of_rows_mixes_up_nobody(wrong):
         assert [call.result["y"].item() for call in calls] == [0, 2, 4]
         assert runner.model.batches == [1, 1, 1]
         assert (batcher.waiting_rows, batcher.running_rows) == (0, 0)
+
+    run(main)
+
+
+def test_what_one_caller_sent_is_no_other_s_fault():
+    async def main():
+        runner = Manual()
+        batcher = batcher_of(runner)
+        calls = await together(runner, batcher, rows(1), rows(2), rows(3))
+        runner.finish(InvalidInput("invalid-image", "this is no picture"))
+        await turns()
+        runner.finish(InvalidInput("invalid-image", "this is no picture"))
+        for _ in range(2):
+            await turns()
+            runner.finish()
+        assert code_of(calls[0].result) == "invalid-image"
+        assert [call.result["y"].item() for call in calls[1:]] == [4, 6]
 
     run(main)
 

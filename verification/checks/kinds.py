@@ -38,7 +38,15 @@ class Kind(msgspec.Struct, frozen=True):
 KINDS = (
     Kind("statsmodels", ("statsmodels",), ("tests/pack/kinds/test_statsmodels.py",)),
     Kind("spacy", ("spacy",), ("tests/pack/kinds/test_spacy.py",)),
-    Kind("torch", ("torch", "huggingface"), ("tests/pack/kinds/test_torch.py", "tests/pack/kinds/test_huggingface.py")),
+    Kind(
+        "torch",
+        ("torch", "huggingface"),
+        (
+            "tests/pack/kinds/test_torch.py",
+            "tests/pack/kinds/test_huggingface.py",
+            "tests/pack/kinds/test_huggingface_images.py",
+        ),
+    ),
     Kind(
         "tensorflow",
         ("tensorflow", "tflite", "grpc"),

@@ -146,6 +146,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
         """Whether the parameters of a call reach the model, so that calls with different ones are not alike."""
         return self.served.runtime in ("python", "mlflow", "graph")
 
+    @property
+    def text_only(self) -> bool:
+        """Whether its BYTES inputs are text: only Python and pictures take bytes of any kind."""
+        return self.served.runtime != "python" and self.served.options.get("task") != "images"
+
     def to_json(self) -> bytes:
         """The canonical bytes that are stored and hashed."""
         return canonical_json(self)

@@ -40,7 +40,7 @@ class ServedModel:
         self.bundle = bundle
         self.home = home
         self.allow_pickle = allow_pickle
-        self.bind = Binder(bundle.manifest.signature, text_only=bundle.manifest.served.runtime != "python")
+        self.bind = Binder(bundle.manifest.signature, text_only=bundle.manifest.text_only)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: PenstockError | None = None
         self._pid = 0

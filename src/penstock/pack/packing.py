@@ -255,7 +255,8 @@ def _builtin(root: Path, served: Artifact, opened: OpenedGraph | None) -> bool:
 def _needed(about: Description, served: Served) -> list[str]:
     """What a process needs to run what is served, which is not what it took to train it."""
     if served.artifact.serialization == "onnx":
-        return ["numpy", "onnxruntime", *(["tokenizers"] if served.artifact.runtime == "huggingface" else [])]
+        reader = {"huggingface": "pillow" if served.artifact.options.get("task") == "images" else "tokenizers"}
+        return ["numpy", "onnxruntime", *filter(None, [reader.get(served.artifact.runtime)])]
     return sorted({*about.distributions, *(["pandas"] if served.signature.layout == "table" else [])})
 
 

@@ -223,7 +223,7 @@ class Batcher:
             self.wake()
 
     def _failed(self, batch: list[Pending], error: PenstockError) -> None:
-        if len(batch) == 1 or error.kind != "model-failed":
+        if len(batch) == 1 or error.kind not in ("model-failed", "invalid"):
             for call in batch:
                 call.finish(error)
             return

@@ -54,8 +54,7 @@ class ServedArm:
         self.elsewhere_rows = 0
         # By the name of the form; made when a contract is first spoken, for most are never.
         self.codecs: dict[str, Codec] = {}
-        text_only = manifest.served.runtime != "python"
-        self._view = ModelView(endpoint, arm.version.rpartition("/")[2], self.signature, text_only)
+        self._view = ModelView(endpoint, arm.version.rpartition("/")[2], self.signature, manifest.text_only)
         self._board = board
         self._idle: asyncio.Event | None = None
         # By reason; made when one is first given, because the names of rules may be new in the next routes.

@@ -61,7 +61,7 @@ class ServedShadow:
         self._busy = busy
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._bind = Binder(served.signature, text_only=served.bundle.manifest.served.runtime != "python")
+        self._bind = Binder(served.signature, text_only=served.bundle.manifest.text_only)
         self._inline = isinstance(served.batcher.runner, InlineRunner)
         self._waiting: deque[_Copy] = deque()
         self._waiting_bytes = 0

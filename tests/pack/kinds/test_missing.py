@@ -24,8 +24,10 @@ def test_the_extra_is_named(kind, tmp_path):
         pytest.skip("it is installed here")
     for name in FILES[kind]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        with zipfile.ZipFile(tmp_path / name, "w"):
-            pass
+        if name.endswith(".json"):
+            (tmp_path / name).write_text("{}")
+        else:
+            zipfile.ZipFile(tmp_path / name, "w").close()
     with pytest.raises(Unavailable) as caught:
         pack(tmp_path / FILES[kind][0].partition("/")[0], name="m", out=tmp_path / "out")
     assert caught.value.code == "module-missing"

@@ -1,4 +1,4 @@
-"""Hugging Face folders of text models: given as ONNX, or as safetensors that become ONNX."""
+"""Hugging Face folders: given as ONNX, or as safetensors that become ONNX. What is particular to images is beside."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from penstock.core.tensors import Tensors, datatype_of
 from penstock.pack.convert import Candidate, CannotConvert
 from penstock.pack.describing import distributions_of
 from penstock.pack.original import Description
-from penstock.runtime.frameworks.huggingface import HuggingfaceModel, Opened, takes_of
+from penstock.runtime.frameworks.huggingface import HuggingfaceModel, adapter, takes_of
 from penstock.runtime.frameworks.huggingface_folder import Recipe, read_recipe
+from penstock.runtime.frameworks.huggingface_image_recipe import read_image_recipe
+from penstock.runtime.frameworks.huggingface_opened import Opened
+from penstock.runtime.model import Model
 
 _TEXTS = 64
 _PROBE = np.array(["text", "more text"], object)
@@ -24,6 +27,11 @@ _PROBE = np.array(["text", "more text"], object)
 
 def describe(opened: Opened) -> Description:
     """What the folder's configuration says, with texts made of the tokenizer's own words."""
+    if opened.tokenizer is None:
+        # Pillow, which models of texts need not.
+        from penstock.pack.flavors import huggingface_images
+
+        return huggingface_images.describe(opened)
     recipe = read_recipe(opened.path.parent)
     on_torch = opened.module is not None
     return Description(
@@ -80,15 +88,25 @@ def answer(opened: Opened, x: Any) -> Tensors:
     raise Unsupported("unsupported-graph", "a Hugging Face folder is not probed")
 
 
-def adapt(opened: Opened, options: Mapping[str, Any], signature: Signature) -> HuggingfaceModel:
+def adapt(opened: Opened, options: Mapping[str, Any], signature: Signature) -> Model:
     """The adapter that would serve it."""
-    return HuggingfaceModel(opened, options or msgspec.to_builtins(read_recipe(opened.path.parent)), signature)
+    return adapter(opened, options or _options(opened), signature)
+
+
+def _options(opened: Opened) -> dict[str, Any]:
+    read = read_recipe if opened.tokenizer is not None else read_image_recipe
+    found: dict[str, Any] = msgspec.to_builtins(read(opened.path.parent))
+    return found
 
 
 def convert(opened: Opened, signature: Signature) -> list[Candidate]:
     """The network as ONNX; tokenizer and heads stay what they are. Raises CannotConvert with the exporter's words."""
     if opened.module is None:
         raise CannotConvert("the model was given as ONNX")
+    if opened.tokenizer is None:
+        from penstock.pack.flavors import huggingface_images
+
+        return huggingface_images.convert(opened)
     from penstock.pack.flavors.huggingface_export import exported
 
     model, converter = exported(opened.module, takes_of(opened.module))

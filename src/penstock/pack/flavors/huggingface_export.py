@@ -1,4 +1,4 @@
-"""The network of a Hugging Face model as ONNX, rows and tokens of any number."""
+"""The network of a Hugging Face model as ONNX, with any number of rows and tokens."""
 
 from __future__ import annotations
 
@@ -27,11 +27,19 @@ class _FirstOutput(torch.nn.Module):  # type: ignore[misc]
 
 
 def exported(module: Any, takes: list[str]) -> tuple[bytes, dict[str, str]]:
-    """The graph and the versions of what made it; raises CannotConvert."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    """The graph of a network of tokens, and the versions of what made it; raises CannotConvert."""
     ids = torch.zeros(2, 9, dtype=torch.int64)
     shown = tuple(torch.ones_like(ids) if name == "attention_mask" else ids.clone() for name in takes)
-    open_axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    return _exported(module, takes, shown, {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC})
+
+
+def exported_of_images(module: Any, size: tuple[int, int]) -> tuple[bytes, dict[str, str]]:
+    """The same of a network of pictures of one size."""
+    return _exported(module, ["pixel_values"], (torch.zeros(2, 3, *size),), {0: torch.export.Dim.DYNAMIC})
+
+
+def _exported(module: Any, takes: list[str], shown: tuple[Any, ...], open_axes: Any) -> tuple[bytes, dict[str, str]]:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         program = torch.export.export(
             _FirstOutput(module, takes), shown, dynamic_shapes=((open_axes,) * len(takes),), strict=False

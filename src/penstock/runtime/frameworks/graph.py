@@ -33,7 +33,7 @@ class Step:
         self.signature = manifest.signature
         self._name = name
         self._run = run
-        self._text_only = manifest.served.runtime != "python"
+        self._text_only = manifest.text_only
         self._bind = Binder(manifest.signature, text_only=self._text_only)
 
     def __call__(self, inputs: Tensors, parameters: Parameters, given: frozenset[str] = frozenset()) -> Tensors:

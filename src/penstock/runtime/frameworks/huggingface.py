@@ -1,4 +1,4 @@
-"""Hugging Face models of text: the tokenizer, the network, and what is made of its scores.
+"""Hugging Face models: the tokenizer or the preparation of pictures, the network, and what is made of its scores.
 
 The network is ONNX, which needs `tokenizers` and ONNX Runtime, or safetensors, which needs transformers and PyTorch.
 Nothing is ever fetched: the folder is all there is.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import msgspec
 import numpy as np
-import tokenizers
 
 from penstock.bundle.manifest import Artifact
 from penstock.core.errors import PenstockError, Unsupported
@@ -25,20 +24,15 @@ from penstock.core.signature import Signature
 from penstock.core.tensors import Array, Tensors
 from penstock.runtime.frameworks.huggingface_folder import Recipe, read_recipe
 from penstock.runtime.frameworks.huggingface_heads import HEADS
+from penstock.runtime.frameworks.huggingface_image_recipe import IMAGES, of_images
+from penstock.runtime.frameworks.huggingface_opened import Network, Opened
 from penstock.runtime.frameworks.tabular import Outputs, damaged, failed
+from penstock.runtime.model import Model
 
 # Texts of like length go through the network together, so that little of what it computes is padding.
 _TOGETHER = 32
-Network = Callable[[Tensors], Array]
-
-
-class Opened(msgspec.Struct, frozen=True):
-    """A folder that was opened: its tokenizer and its network; `module` is PyTorch's, if that is what it runs on."""
-
-    path: Path
-    tokenizer: Any
-    network: Network
-    module: Any = None
+_OF_TOKENS = ("input_ids", "attention_mask", "token_type_ids")
+_OF_IMAGES = ("pixel_values",)
 
 
 class HuggingfaceModel:
@@ -103,18 +97,47 @@ def _padded(encodings: list[Any], pad_id: int) -> Tensors:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
-def load(path: Path, artifact: Artifact, signature: Signature) -> HuggingfaceModel:
-    """Open the network at `path`, ONNX or safetensors, with the tokenizer beside it."""
+def load(path: Path, artifact: Artifact, signature: Signature) -> Model:
+    """Open the network at `path`, ONNX or safetensors, with the tokenizer beside it if it reads texts."""
     if artifact.serialization not in ("onnx", "safetensors"):
         raise Unsupported(
             "unsupported-serialization", f"Hugging Face models are not stored as {artifact.serialization}"
         )
-    return HuggingfaceModel(open_estimator(path), artifact.options, signature)
+    images = artifact.options.get("task") == IMAGES
+    return adapter(_open(path, images), artifact.options, signature)
+
+
+def adapter(opened: Opened, options: Mapping[str, Any], signature: Signature) -> Model:
+    """What answers by an opened folder, as the options say."""
+    if options.get("task") != IMAGES:
+        return HuggingfaceModel(opened, options, signature)
+    # Pillow, which models of texts need not.
+    from penstock.runtime.frameworks.huggingface_images import ImagesModel
+
+    return ImagesModel(opened, options, signature)
 
 
 def open_estimator(path: Path) -> Opened:
     """Open a folder by its network's file; raises InvalidInput("damaged-model") for what its library cannot read."""
-    file = path.with_name("tokenizer.json")
+    return _open(path, of_images(path.parent))
+
+
+def _open(path: Path, images: bool) -> Opened:
+    tokenizer = None if images else _tokenizer(path.with_name("tokenizer.json"))
+    try:
+        if path.suffix == ".onnx":
+            return Opened(path, tokenizer, _on_onnxruntime(path, _OF_IMAGES if images else _OF_TOKENS))
+        module = _torch_module(path.parent)
+        return Opened(path, tokenizer, _on_torch(module, _OF_IMAGES if images else tuple(takes_of(module))), module)
+    except (PenstockError, ImportError):
+        raise
+    except Exception as error:  # ONNX Runtime and transformers raise as many classes as there are reasons
+        raise damaged(path, error) from error
+
+
+def _tokenizer(file: Path) -> Any:
+    import tokenizers
+
     if not file.is_file():
         raise Unsupported(
             "unsupported-model",
@@ -122,21 +145,12 @@ def open_estimator(path: Path) -> Opened:
             hint="transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes it",
         )
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(file))
+        return tokenizers.Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises plain Exception
         raise damaged(file, error) from error
-    try:
-        if path.suffix == ".onnx":
-            return Opened(path, tokenizer, _on_onnxruntime(path))
-        module = _torch_module(path.parent)
-        return Opened(path, tokenizer, _on_torch(module), module)
-    except (PenstockError, ImportError):
-        raise
-    except Exception as error:  # ONNX Runtime and transformers raise as many classes as there are reasons
-        raise damaged(path, error) from error
 
 
-def _on_onnxruntime(path: Path) -> Network:
+def _on_onnxruntime(path: Path, known: tuple[str, ...]) -> Network:
     from penstock.runtime.frameworks.onnx import session_of
 
     session = session_of(path, {})
@@ -144,8 +158,8 @@ def _on_onnxruntime(path: Path) -> Network:
     gives = [value.name for value in session.get_outputs()]
     # The wanted one stands first in every exporter's graph; a pooled vector follows it.
     chosen = next((name for name in ("logits", "last_hidden_state") if name in gives), gives[0])
-    if odd := [name for name in takes if name not in ("input_ids", "attention_mask", "token_type_ids")]:
-        raise Unsupported("unsupported-model", f"the graph takes {odd[0]!r}, which no tokenizer gives")
+    if odd := [name for name in takes if name not in known]:
+        raise Unsupported("unsupported-model", f"the graph takes {odd[0]!r}, and not only {', '.join(known)}")
 
     def answer(arrays: Tensors) -> Array:
         out: Array = session.run([chosen], {name: arrays[name] for name in takes})[0]
@@ -165,8 +179,9 @@ def _torch_module(folder: Path) -> Any:
         "classify": transformers.AutoModelForSequenceClassification,
         "tag": transformers.AutoModelForTokenClassification,
         "embed": transformers.AutoModel,
+        IMAGES: transformers.AutoModelForImageClassification,
     }
-    kind = kinds[read_recipe(folder).task]
+    kind = kinds[IMAGES if of_images(folder) else read_recipe(folder).task]
     options = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
     # Only this way of attention is one that exporters know in every model.
     return kind.from_pretrained(str(folder), **options, attn_implementation="eager", dtype=torch.float32).eval()
@@ -175,13 +190,11 @@ def _torch_module(folder: Path) -> Any:
 def takes_of(module: Any) -> list[str]:
     """Which of a tokenizer's arrays the network takes."""
     known = inspect.signature(module.forward).parameters
-    return [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in known]
+    return [name for name in _OF_TOKENS if name in known]
 
 
-def _on_torch(module: Any) -> Network:
+def _on_torch(module: Any, takes: tuple[str, ...]) -> Network:
     import torch
-
-    takes = takes_of(module)
 
     def answer(arrays: Tensors) -> Array:
         with torch.inference_mode():

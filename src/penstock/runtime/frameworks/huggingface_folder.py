@@ -42,17 +42,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_recipe(folder: Path) -> Recipe:
     """The recipe of a folder; raises Unsupported and Refused with what it asks for that is not done here."""
-    config = _json(folder / "config.json")
-    if config.get("auto_map"):
-        raise Refused(
-            "model-with-code",
-            f"{folder.name} asks for Python code of its author's (auto_map), which is never run",
-            hint="use a model whose architecture is part of transformers, or pack a Python class",
-        )
-    modules = _json(folder / "modules.json", [])
+    config = read_config(folder)
+    modules = read_json(folder / "modules.json", [])
     task = "embed" if modules else _task(folder, config)
-    labels = tuple(str(label) for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0])))
-    labels = labels or tuple(f"LABEL_{number}" for number in range(int(config.get("num_labels", 2))))
+    labels = labels_of(config)
     regression = task == "classify" and (config.get("problem_type") == "regression" or len(labels) == 1)
     return Recipe(
         task=task,
@@ -64,6 +57,29 @@ def read_recipe(folder: Path) -> Recipe:
     )
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """What config.json says; raises Refused("model-with-code") for a model that brings its own Python."""
+    config: dict[str, Any] = read_json(folder / "config.json")
+    refuse_code(folder, config)
+    return config
+
+
+def refuse_code(folder: Path, config: dict[str, Any]) -> None:
+    """Raise Refused("model-with-code") where a file of the folder asks for its author's Python."""
+    if config.get("auto_map"):
+        raise Refused(
+            "model-with-code",
+            f"{folder.name} asks for Python code of its author's (auto_map), which is never run",
+            hint="use a model whose architecture is part of transformers, or pack a Python class",
+        )
+
+
+def labels_of(config: dict[str, Any]) -> tuple[str, ...]:
+    """The labels in the order of the network's scores."""
+    labels = tuple(str(label) for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0])))
+    return labels or tuple(f"LABEL_{number}" for number in range(int(config.get("num_labels", 2))))
+
+
 def _task(folder: Path, config: dict[str, Any]) -> Task:
     for architecture in config.get("architectures") or ():
         for ending, task in _TASKS.items():
@@ -72,13 +88,13 @@ def _task(folder: Path, config: dict[str, Any]) -> Task:
     raise Unsupported(
         "unsupported-model",
         f"{folder.name} is {', '.join(config.get('architectures') or ['of no architecture'])}, which is not served",
-        hint="text classification, token classification and embeddings are",
+        hint="classification of texts, tokens and images, and embeddings are",
     )
 
 
 def _max_tokens(folder: Path, config: dict[str, Any]) -> int:
-    told = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-    limits = [int(told or _json(folder / "tokenizer_config.json").get("model_max_length") or _NO_LIMIT)]
+    told = read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    limits = [int(told or read_json(folder / "tokenizer_config.json").get("model_max_length") or _NO_LIMIT)]
     if positions := config.get("max_position_embeddings"):
         offset = int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in _OFFSET else 0
         limits.append(int(positions) - offset)
@@ -94,12 +110,12 @@ def _sentence(folder: Path, modules: list[dict[str, Any]]) -> dict[str, Any]:
         if kind == "Normalize":
             said["normalise"] = True
         elif kind == "Pooling":
-            said["pooling"] = _pooling(_json(folder / str(module.get("path", "")) / "config.json"))
+            said["pooling"] = _pooling(read_json(folder / str(module.get("path", "")) / "config.json"))
         elif kind != "Transformer" or module.get("path"):
             raise Unsupported("unsupported-model", f"{folder.name} has a module {kind!r}, which is not done here")
-    if _json(folder / "sentence_bert_config.json").get("do_lower_case"):
+    if read_json(folder / "sentence_bert_config.json").get("do_lower_case"):
         said["lower"] = True
-    prompts = _json(folder / "config_sentence_transformers.json")
+    prompts = read_json(folder / "config_sentence_transformers.json")
     if name := prompts.get("default_prompt_name"):
         said["prefix"] = str(prompts.get("prompts", {}).get(name, ""))
     return said
@@ -116,7 +132,8 @@ def _pooling(config: dict[str, Any]) -> str:
     return found.pop()
 
 
-def _json(path: Path, absent: Any = None) -> Any:
+def read_json(path: Path, absent: Any = None) -> Any:
+    """What a JSON file of the folder holds, `absent` or an empty object without the file; raises InvalidInput."""
     if not path.is_file():
         return {} if absent is None else absent
     try:

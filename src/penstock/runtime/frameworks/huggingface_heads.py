@@ -16,12 +16,16 @@ Head = Callable[[Array, Array, list[Any], list[str], Recipe], dict[str, Array]]
 
 def classify(scores: Array, mask: Array, encodings: list[Any], texts: list[str], recipe: Recipe) -> dict[str, Array]:
     """Probabilities of labels and the best label; the number itself of a regression."""
-    if not recipe.labels:
+    return labelled(scores, recipe.labels, recipe.several)
+
+
+def labelled(scores: Array, labels: tuple[str, ...], several: bool) -> dict[str, Array]:
+    """Probabilities of labels and the best label, where not several may hold; without labels the scores themselves."""
+    if not labels:
         return {"predictions": scores[:, 0] if scores.shape[1] == 1 else scores}
-    if recipe.several:
+    if several:
         return {"probabilities": (1.0 / (1.0 + np.exp(np.negative(scores)))).astype(scores.dtype)}
-    labels = np.array(recipe.labels, object)
-    return {"predictions": labels[scores.argmax(axis=1)], "probabilities": _softmax(scores)}
+    return {"predictions": np.array(labels, object)[scores.argmax(axis=1)], "probabilities": _softmax(scores)}
 
 
 def _softmax(scores: Array) -> Array:
