@@ -47,8 +47,8 @@ def artifact_of_folder(folder: Path) -> tuple[Path, Artifact]:
     raise Unsupported(
         "unknown-model-file",
         f"{folder.name} is no kind of model folder we know",
-        hint="a SavedModel, an unpacked .keras file, a Hugging Face folder (config.json, tokenizer.json or preprocessor_config.json, and"
-        " model.safetensors or model.onnx), or a spaCy pipeline",
+        hint="a SavedModel, an unpacked .keras file, a Hugging Face folder (config.json, tokenizer.json or"
+        " preprocessor_config.json, and model.safetensors or model.onnx), or a spaCy pipeline",
     )
 
 
