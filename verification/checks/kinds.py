@@ -56,7 +56,7 @@ KINDS = (
             "tests/cli/folders/test_saved_models.py",
             "tests/serving/clients/test_tensorflow_serving_api.py",
         ),
-        ("psutil",),
+        ("psutil", "grpcio"),
         # It asks for `tensorflow`; what is there is `tensorflow-cpu`, the same modules.
         alone=("tensorflow-serving-api",),
     ),
