@@ -13,8 +13,8 @@ import psutil
 LIMIT_S = 60
 
 
-def until(condition, what):
-    end = time.monotonic() + LIMIT_S
+def until(condition, what, limit_s=LIMIT_S):
+    end = time.monotonic() + limit_s
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(0.02)
@@ -56,7 +56,7 @@ class Served:
 
 
 @contextmanager
-def serving(environ, folder, arguments, processes=1, wait=True):
+def serving(environ, folder, arguments, processes=1, wait=True, limit_s=LIMIT_S):
     """A node with `arguments`, run in `folder`, that is ready; it has to end with status 0."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1] if "--port" not in arguments else int(arguments[arguments.index("--port") + 1])
@@ -68,7 +68,7 @@ def serving(environ, folder, arguments, processes=1, wait=True):
     node = Served(process, port, log)
     try:
         if wait:
-            until(node.ready, "a ready node")
+            until(node.ready, "a ready node", limit_s)
         yield node
     finally:
         process.send_signal(signal.SIGTERM)

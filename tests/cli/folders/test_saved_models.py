@@ -5,12 +5,14 @@ import tempfile
 
 import numpy as np
 import pytest
-from tests.cli.folder_nodes import until
+from tests.cli.folder_nodes import serving, until
 
 tf = pytest.importorskip("tensorflow")
 grpc = pytest.importorskip("grpc")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+# A version takes two starts of TensorFlow to pack, half a minute where others need the machine, too.
+LIMIT_S = 240
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
 
 
@@ -66,6 +68,12 @@ def told(node, model="m"):
 
 
 @pytest.fixture
+def serve(environ, tmp_path):
+    """As elsewhere, with more patience."""
+    return lambda *arguments: serving(environ, tmp_path, arguments, limit_s=LIMIT_S)
+
+
+@pytest.fixture
 def base(tmp_path):
     folder = tmp_path / "models" / "m"
     folder.mkdir(parents=True)
@@ -95,7 +103,7 @@ def test_the_latest_version_is_served_over_rest_and_grpc(serve, base):
             assert np.array_equal(tf.make_ndarray(answer.outputs["y"]), [6.0, 14.0])
             assert answer.model_spec.version.value == 2
             write(base, 3, Times(3))
-            until(lambda: node.states() == {"3": "AVAILABLE"}, "version 3")
+            until(lambda: node.states() == {"3": "AVAILABLE"}, "version 3", LIMIT_S)
             assert stub.Predict(asked, timeout=30).model_spec.version.value == 3
         assert predict(node) == (200, {"predictions": [9.0, 21.0]})
 
@@ -115,7 +123,10 @@ def test_policies_of_a_config_file(serve, base, tmp_path):
         """
     )
     with serve("--model-config-file", "models.config") as node:
-        assert until(lambda: len(node.states()) == 2 and node.states(), "both") == {"1": "AVAILABLE", "2": "AVAILABLE"}
+        assert until(lambda: len(node.states()) == 2 and node.states(), "both", LIMIT_S) == {
+            "1": "AVAILABLE",
+            "2": "AVAILABLE",
+        }
         assert predict(node) == (200, {"predictions": [6.0, 14.0]})
         assert predict(node, path="m/versions/1") == (200, {"predictions": [3.0, 7.0]})
         assert predict(node, path="m/labels/stable") == (200, {"predictions": [3.0, 7.0]})
@@ -126,12 +137,12 @@ def test_an_unknown_operator_is_named_and_the_rest_goes_on(serve, base):
     write(base, 1, Times(1))
     with serve("--model-base-path", base, "--model-name", "m") as node:
         with_unknown_operator(base, 2, Times(2))
-        until(lambda: told(node).get("2", ("",))[0] == "END", "the reason")
+        until(lambda: told(node).get("2", ("",))[0] == "END", "the reason", LIMIT_S)
         assert "'ZorbleTwice', which TensorFlow does not have" in told(node)["2"][1]
         assert told(node)["1"][0] == "AVAILABLE"
         assert predict(node) == (200, {"predictions": [3.0, 7.0]})
         write(base, 3, Times(3))
-        until(lambda: node.states().get("3") == "AVAILABLE", "version 3")
+        until(lambda: node.states().get("3") == "AVAILABLE", "version 3", LIMIT_S)
         assert predict(node) == (200, {"predictions": [9.0, 21.0]})
 
 
