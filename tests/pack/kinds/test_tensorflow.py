@@ -97,6 +97,16 @@ def test_several_inputs_and_outputs_keep_their_names(tmp_path):
     assert np.allclose(answers["apart"], np.linalg.norm(ROWS[:, :2] - ROWS[:, 2:], axis=1), atol=1e-5)
 
 
+@pytest.mark.parametrize("convert", [True, False], ids=["onnx", "keras"])
+def test_the_inputs_and_outputs_of_a_keras_model_keep_their_names(convert, tmp_path):
+    a, b = keras.layers.Input((3,), name="first"), keras.layers.Input((3,), name="second")
+    keras.Model([a, b], [keras.layers.Add()([a, b]), keras.layers.Subtract()([a, b])]).save(tmp_path / "two.keras")
+    _, model = served(pack(tmp_path / "two.keras", name="m", out=tmp_path / "out", convert=convert))
+    answers = model.run({"first": ROWS[:5, :3], "second": ROWS[5:10, :3]})
+    assert np.allclose(answers["output_0"], ROWS[:5, :3] + ROWS[5:10, :3], atol=1e-6)
+    assert np.allclose(answers["output_1"], ROWS[:5, :3] - ROWS[5:10, :3], atol=1e-6)
+
+
 def test_a_model_of_text_is_served_by_tensorflow(tmp_path):
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="text")])
     def shout(text):

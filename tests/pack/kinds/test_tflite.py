@@ -41,6 +41,18 @@ def test_it_is_served_as_it_is(net, file, sample, tmp_path):
         assert np.allclose(answers["output_0"], net(ROWS[:rows]).numpy(), atol=1e-5)
 
 
+def test_several_inputs_and_outputs_keep_their_names(tmp_path):
+    module, row = tf.Module(), tf.TensorSpec((None, 3), tf.float32)
+    module.both = tf.function(lambda a, b: {"total": a + b, "difference": a - b}, input_signature=[row, row])
+    tf.saved_model.save(module, tmp_path / "two", signatures={"serving_default": module.both})
+    (tmp_path / "two.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "two")).convert())
+    manifest, model = served(pack(tmp_path / "two.tflite", name="m", out=tmp_path / "out"))
+    assert {field.name for field in manifest.signature.outputs} == {"total", "difference"}
+    answers = model.run({"a": ROWS[:5, :3], "b": ROWS[5:10, :3]})
+    assert np.allclose(answers["total"], ROWS[:5, :3] + ROWS[5:10, :3])
+    assert np.allclose(answers["difference"], ROWS[:5, :3] - ROWS[5:10, :3])
+
+
 def test_what_serves_it_is_not_tensorflow(file, tmp_path):
     pack(file, name="m", out=tmp_path / "out")
     names = {line.partition("==")[0] for line in (tmp_path / "out" / "requirements.txt").read_text().splitlines()}
