@@ -91,6 +91,17 @@ class Client:
         assert number not in self.open
         return self.calls[number]
 
+    def messages(self, number, count):
+        """The first messages of an answer, as soon as they are there."""
+        while True:
+            data, found = self.calls[number][1], []
+            while len(data) >= 5 and len(data) >= (end := 5 + int.from_bytes(data[1:5])):
+                found.append(data[5:end])
+                data = data[end:]
+            if len(found) >= count:
+                return found
+            self.read()
+
     def until_closed(self):
         while not self.closed:
             self.read()

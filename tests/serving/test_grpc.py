@@ -191,6 +191,10 @@ def test_a_method_that_is_not_there(channel):
     assert failure(channel, b"", metadata=(("penstock-timeout-ms", "soon"),))[0] == "INVALID_ARGUMENT"
 
 
+def test_any_text_comes_through_as_it_is(channel):
+    assert "'50 %25 of ü'" in failure(channel, wanting("50 %25 of ü"))[2]
+
+
 def test_the_repository(client):
     index = client.get_model_repository_index(as_json=True)["models"]
     assert {"name": "sum", "version": "2", "state": "READY"} in index

@@ -174,6 +174,19 @@ def test_a_node_that_stops_answers_what_it_owes(gated):
     assert gated.node.process.wait(LIMIT_S) == 0
 
 
+def test_the_deadline_of_a_stream_is_that_of_all_its_calls(gated):
+    with Client(gated.node) as client:
+        number = client.begin(STREAM, grpc_timeout="300m")
+        client.send(number, prefixed(request(values=((9, 0, 0, 0),))))
+        first = client.messages(number, 1)[0]
+        gated.open()
+        gated.until_rows("penstock_running_rows", 0)
+        client.send(number, prefixed(request()))
+        second = client.messages(number, 2)[1]
+    for body in (first, second):
+        assert "deadline" in messages.ModelStreamInferResponse.FromString(body).error_message
+
+
 def test_a_connection_ends_after_its_last_answer_when_the_node_stops(gated):
     with Client(gated.node) as client:
         number = client.begin()
@@ -184,7 +197,7 @@ def test_a_connection_ends_after_its_last_answer_when_the_node_stops(gated):
         gated.open()
         answer = b"".join(iter(lambda: client.socket.recv(4096), b""))
         assert literal(b"grpc-status", b"0") in answer
-        # The client's own end is still open: the node does not wait for it.
+        # The client's own end is still open: the node does not wait for it for long.
         assert gated.node.process.wait(LIMIT_S) == 0
 
 

@@ -89,6 +89,11 @@ def test_what_is_no_rpc(client, status, fields):
     assert outcome(client.call(one())) == 110.0
 
 
+def test_what_is_sent_back_is_ascii(client):
+    trailers = client.call(one(), traceparent="ä")[2]
+    assert trailers["traceparent"] == r"\xc3\xa4"
+
+
 def test_what_is_no_http2(node):
     with socket.create_connection(("127.0.0.1", node.settings.grpc_port), LIMIT_S) as plain:
         plain.sendall(b"GET /v2 HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -151,13 +156,8 @@ def test_a_stream_in_small_pieces(client):
     for at in range(0, len(body), 7):
         client.send(number, body[at : at + 7])
     client.send(number, b"", end=True)
-    _, got, trailers, _ = client.result(number)
-    assert trailers["grpc-status"] == "0"
-    found = []
-    while got:
-        size = int.from_bytes(got[1:5])
-        found.append(messages.ModelInferResponse.FromString(got[5 : 5 + size]).id)
-        got = got[5 + size :]
+    assert client.result(number)[2]["grpc-status"] == "0"
+    found = [messages.ModelInferResponse.FromString(body).id for body in client.messages(number, 100)]
     assert found == [str(n) for n in range(100)]
 
 
