@@ -184,6 +184,13 @@ def test_an_early_answer_tells_that_the_rest_is_not_needed():
     assert stream.closed
 
 
+def test_frames_that_ask_for_nothing_are_counted_from_rest_to_rest():
+    host = greeted(max_idle_frames=50)
+    for _ in range(3):
+        host.session.feed(frame(frames.PING, frames.ACK, 0, bytes(8)) * 40)
+        host.session.rest()
+
+
 def test_uploads_wait_for_each_other():
     size = 200_000
     host = greeted(answering=False, lacking=lambda call: size - len(call.body), room_bytes=300_000)
