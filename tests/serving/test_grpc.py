@@ -195,6 +195,10 @@ def test_any_text_comes_through_as_it_is(channel):
     assert "'50 %25 of ü'" in failure(channel, wanting("50 %25 of ü"))[2]
 
 
+def test_long_texts_are_cut(channel):
+    assert failure(channel, request(name="n" * 50_000))[:2] == ("INVALID_ARGUMENT", "wrong-inputs")
+
+
 def test_the_repository(client):
     index = client.get_model_repository_index(as_json=True)["models"]
     assert {"name": "sum", "version": "2", "state": "READY"} in index

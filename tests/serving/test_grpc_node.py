@@ -144,6 +144,18 @@ def test_calls_given_up_count_until_they_have_ended(gated):
         until(lambda: client.call(request())[0] == 200, what="an answer, once they have ended")
 
 
+def test_a_stream_is_one_rpc_however_many_calls_it_has(gated):
+    slow = prefixed(request(values=((9, 0, 0, 0),)))
+    with Client(gated.node) as client:
+        numbers = [client.begin(STREAM) for _ in range(4)]
+        for number in numbers:
+            client.send(number, slow * 64, end=True)
+        assert client.call(b"", "/grpc.health.v1.Health/Check")[2]["grpc-status"] == "0"
+        gated.open()
+        for number in numbers:
+            assert client.result(number)[2]["grpc-status"] == "0"
+
+
 def test_the_deadline_is_the_call_s(gated):
     with pytest.raises(grpc.RpcError) as late:
         gated.send(9, timeout=0.3).result()
@@ -198,6 +210,19 @@ def test_a_connection_ends_after_its_last_answer_when_the_node_stops(gated):
         answer = b"".join(iter(lambda: client.socket.recv(4096), b""))
         assert literal(b"grpc-status", b"0") in answer
         # The client's own end is still open: the node does not wait for it for long.
+        assert gated.node.process.wait(LIMIT_S) == 0
+
+
+def test_a_stream_that_is_complete_when_the_node_stops_is_answered(gated):
+    with Client(gated.node) as client:
+        number = client.begin(STREAM)
+        client.send(number, prefixed(request(values=((9, 0, 0, 0),))), end=True)
+        gated.until_rows("penstock_running_rows", 1)
+        gated.node.process.send_signal(signal.SIGTERM)
+        gated.node.until_event("draining")
+        gated.open()
+        answer = b"".join(iter(lambda: client.socket.recv(4096), b""))
+        assert literal(b"grpc-status", b"0") in answer
         assert gated.node.process.wait(LIMIT_S) == 0
 
 

@@ -196,6 +196,61 @@ def test_a_stream_whose_answers_nobody_takes_is_not_read_on(node):
     assert len(body) > 16_000 * sent
 
 
+def twice(number):
+    """A message whose answer fills the window of a connection, and one that is small."""
+    large = messages.ModelInferRequest(model_name="same-FP64", raw_input_contents=[bytes(160_000)], id="large")
+    large.inputs.add(name="x", datatype="FP64", shape=[10_000, 2])
+    return prefixed(large) + prefixed(number)
+
+
+def test_a_stream_goes_on_when_an_answer_was_held_up(client):
+    number = client.begin(STREAM, penstock_stream="bare")
+    client.send(number, twice(request(id="small")), end=True)
+    assert client.result(number)[2]["grpc-status"] == "0"
+    found = [messages.ModelInferResponse.FromString(body).id for body in client.messages(number, 2)]
+    assert found == ["large", "small"]
+
+
+def test_a_stream_that_failed_behind_an_answer_that_was_held_up(client):
+    number = client.begin(STREAM, penstock_stream="bare")
+    client.send(number, twice(request("none")), end=True)
+    assert client.result(number)[2]["penstock-code"] == "unknown-endpoint"
+    assert len(client.messages(number, 1)) == 1
+
+
+def test_thousands_of_messages_in_one_window(client):
+    number = client.begin(STREAM)
+    client.send(number, prefixed(b"") * 13_000, end=True)
+    assert client.result(number)[2]["grpc-status"] == "0"
+    assert len(client.messages(number, 13_000)) == 13_000
+
+
+def test_messages_of_streams_wait_for_room_like_others(client):
+    # The node of these tests takes bodies of a megabyte.
+    numbers = [client.begin(STREAM) for _ in range(3)]
+    windows = []
+    for number in numbers:
+        client.send(number, struct.pack(">BI", 0, 900_000) + bytes(1_000))
+        client.call(b"", HEALTH)
+        windows.append(client.h2.local_flow_control_window(number))
+    assert windows == [900_005 - 1_005, 65_535 - 1_005, 65_535 - 1_005]
+    client.send(numbers[1], bytes(60_000))
+    client.call(b"", HEALTH)
+    assert client.h2.local_flow_control_window(numbers[1]) == 65_535 - 61_005
+
+
+def test_a_client_without_a_table_of_fields(node):
+    with Client(node, HEADER_TABLE_SIZE=0) as client:
+        assert [outcome(client.call(one())) for _ in range(3)] == [110.0] * 3
+
+
+def test_a_stream_that_stops_in_a_message(impatient):
+    with Client(impatient) as client:
+        number = client.begin(STREAM)
+        client.send(number, struct.pack(">BI", 0, 900_000))
+        assert outcome(client.result(number)) == (14, "request-timeout")
+
+
 def test_who_is_slow(impatient):
     with Client(impatient) as client:
         number = client.begin()
@@ -243,7 +298,7 @@ def read_all(reader, data, cuts):
         reader.push(data[at:end])
         at = max(at, end)
         while (message := reader.next()) is not None:
-            found.append(message)
+            found.append(reader.plain(message))
     return found
 
 

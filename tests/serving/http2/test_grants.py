@@ -18,6 +18,21 @@ def test_the_window_of_a_connection_opens_again_when_half_of_it_is_used():
     assert written[1:] == [window_update(0, LARGEST_WINDOW // 2 + 2)]
 
 
+def test_streams_that_are_gone_do_not_wait():
+    grants = Grants([].append, 100)
+    holder, waiter = Stream(1, WINDOW_BYTES, 0), Stream(3, WINDOW_BYTES, 0)
+    for stream in (holder, waiter):
+        grants.allow(stream, 10**6)
+    for number in range(5, 2005, 2):
+        gone = Stream(number, WINDOW_BYTES, 0)
+        grants.allow(gone, 10**6)
+        gone.closed = True
+        grants.free(gone)
+    assert len(grants._waiting) == 1
+    grants.free(holder)
+    assert waiter.granted == 10**6 - WINDOW_BYTES
+
+
 @given(
     strategies.lists(strategies.integers(1, 400_000), min_size=1, max_size=8),
     strategies.lists(strategies.tuples(strategies.integers(0, 7), strategies.sampled_from(["message", "reset"]))),

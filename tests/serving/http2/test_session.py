@@ -127,7 +127,7 @@ def test_an_answer_and_its_head():
     host.session.feed(padded + frame(frames.DATA, frames.END_STREAM | frames.PADDED, 1, b"\1ab?"))
     assert host.begun[0][1] == dict(FIELDS)
     assert host.frames() == [
-        (frames.HEADERS, frames.END_HEADERS, 1, b"\x88"),
+        (frames.HEADERS, frames.END_HEADERS, 1, b"\x20\x88"),
         (frames.DATA, 0, 1, b"ab"),
         (frames.HEADERS, ENDS, 1, TRAILERS),
     ]
@@ -219,13 +219,50 @@ def test_answers_share_the_window_of_a_connection():
     for number in (1, 3, 5):
         host.session.feed(frame(frames.HEADERS, ENDS, number, HEAD))
     for call in host.ended:
-        host.session.sending.respond(call.stream, b"\x88", bytes(40_000), TRAILERS)
+        host.session.sending.respond(call.stream, b"\x88", bytes(60_000), TRAILERS)
     sent = [f[2] for f in host.frames() if f[0] == frames.DATA]
-    assert sent == [1, 1, 1, 3, 3], "65 535 bytes are 40 000 of the first and the rest of the second"
+    assert sent == [1, 1, 1, 1, 3], "65 535 bytes are all of the first and a bit of the second"
     host.session.feed(window_update(0, 1))
     assert [(f[2], len(f[3])) for f in host.frames()] == [(3, 1)]
+    host.session.feed(window_update(0, 4 * 16_384))
+    assert [(f[2], len(f[3])) for f in host.frames()] == [(5, 16_384), (3, 16_384)] * 2, "in turns"
     host.session.feed(window_update(0, 100_000))
-    assert [f[2] for f in host.frames() if f[1] & frames.END_STREAM] == [3, 5]
+    assert [f[2] for f in host.frames() if f[1] & frames.END_STREAM] == [5, 3]
+
+
+def test_an_answer_that_its_own_window_holds_up_holds_up_no_other():
+    host = greeted(answering=False)
+    host.session.feed(setting(frames.INITIAL_WINDOW_SIZE, 10))
+    for number in (1, 3):
+        host.session.feed(frame(frames.HEADERS, ENDS, number, HEAD))
+    for call in host.ended:
+        host.session.sending.respond(call.stream, b"\x88", bytes(70_000), TRAILERS)
+    host.take()
+    host.session.feed(window_update(3, 70_000))
+    host.session.feed(window_update(0, 70_000))
+    assert [f[2] for f in host.frames() if f[1] & frames.END_STREAM] == [3]
+    host.session.feed(window_update(1, 70_000) + window_update(0, 70_000))
+    assert [f[2] for f in host.frames() if f[1] & frames.END_STREAM] == [1]
+
+
+def test_the_first_block_says_that_no_table_is_used():
+    host = EchoHost()
+    host.session.feed(HELLO + setting(frames.HEADER_TABLE_SIZE, 0))
+    host.take()
+    for number in (1, 3):
+        host.session.feed(frame(frames.HEADERS, ENDS, number, HEAD))
+    assert [f[3] for f in host.frames() if f[:2] == (frames.HEADERS, frames.END_HEADERS)] == [b"\x20\x88", b"\x88"]
+
+
+def test_windows_that_are_renewed_for_what_is_sent_are_no_flood():
+    host = greeted(answering=False, max_idle_frames=5)
+    host.session.feed(OPEN)
+    stream = host.session.streams[1]
+    host.session.sending.send(stream, bytes(30 * 16_384))
+    for _ in range(30):
+        host.session.feed(window_update(1, 16_384) + window_update(0, 16_384))
+    with pytest.raises(Http2Error):
+        host.session.feed(window_update(1, 1) * 66)
 
 
 def test_a_blocked_answer_is_known_by_its_time():

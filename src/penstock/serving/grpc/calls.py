@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.core.errors import InvalidInput, PenstockError, Unavailable
-from penstock.serving.grpc.length_prefixed import Reader
+from penstock.serving.grpc.length_prefixed import Prefixed, Reader
 from penstock.serving.grpc.methods import CallMethod, PageMethod
 from penstock.serving.http.exchange import Exchange
 from penstock.serving.http.message import Reply, Request
@@ -31,7 +31,7 @@ class UnaryCall:
         self._method = method
         self._request = request
         opened = isinstance(method, PageMethod) and method.open
-        self._message: bytes | None = b"" if opened else None
+        self._message: Prefixed | None = (0, b"") if opened else None
         self._reader = None if opened else Reader(encoding, door.largest)
 
     def data(self, payload: bytes) -> None:
@@ -53,11 +53,13 @@ class UnaryCall:
 
     def end(self) -> None:
         """See `Sink`."""
-        if self._message is None:
-            error = InvalidInput("truncated-request", "the request ends before it is complete")
+        try:
+            if self._message is None:
+                raise InvalidInput("truncated-request", "the request ends before it is complete")
+            self._request.body = self._message[1] if self._reader is None else self._reader.plain(self._message)
+        except PenstockError as error:
             self._connection.refuse(self._stream, error)
             return
-        self._request.body = self._message
         found = self._door.answer(self._method, self._request)
         if isinstance(found, Reply):
             self._connection.respond(self._stream, found)

@@ -35,7 +35,10 @@ class GrpcConnection(asyncio.Protocol):
     """See the module. What is written in one turn of the event loop leaves together, at its end."""
 
     # fmt: off
-    __slots__ = ("_closing", "_door", "_out", "_paused_since", "_peer", "_since", "_transport", "_under_way", "session")
+    __slots__ = (
+        "_closing", "_door", "_heard", "_out", "_paused_since", "_peer", "_since", "_transport", "_under_way",
+        "_unsent", "session",
+    )
     # fmt: on
 
     def __init__(self, door: GrpcDoor) -> None:
@@ -43,7 +46,8 @@ class GrpcConnection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._closing = False
         self._paused_since: float | None = None
-        self._since = door.clock()
+        self._since = self._heard = door.clock()
+        self._unsent = 0
         self._under_way = 0
         largest = door.http2.max_head_bytes
         # Beyond the largest, an RPC fails; beyond this the connection does, whose table could not follow any more.
@@ -73,6 +77,7 @@ class GrpcConnection(asyncio.Protocol):
         """Take frames."""
         if self._closing:
             return
+        self._heard = self._door.clock()
         try:
             self.session.feed(data)
         except Http2Error as error:
@@ -100,18 +105,31 @@ class GrpcConnection(asyncio.Protocol):
         """Close the connection when its client is too slow, or idle for too long."""
         session, limits = self.session, self._door.limits
         session.rest()
-        slow = self._paused_since is not None and now - self._paused_since > limits.request_timeout_s
-        if slow or (self._closing and now - self._since > _LINGER_S):
-            # It does not read its answers: there is nobody to tell.
+        if self._is_gone(now):
+            # There is nobody to tell.
             self._transport.abort()
         elif not session.streams:
             patience_s = limits.idle_timeout_s if session.greeted else limits.request_timeout_s
             if not self._closing and now - self._since > patience_s:
                 self._leave(frames.NO_ERROR, "idle")
+        elif now - self._heard > limits.idle_timeout_s:
+            session.ping()
         for stream in list(session.streams.values()):
             stream.sink.check(now)
             if stream.blocked_since is not None and now - stream.blocked_since > limits.request_timeout_s:
                 session.reset(stream, frames.CANCEL)
+
+    def _is_gone(self, now: float) -> bool:
+        """Whether the client does not read its answers, does not leave, or does not answer to pings."""
+        limits = self._door.limits
+        if self._closing and now - self._since > _LINGER_S:
+            return True
+        if self._paused_since is not None:
+            before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+            if self._unsent < before:
+                self._paused_since = now
+            return now - self._paused_since > limits.request_timeout_s
+        return bool(self.session.streams) and now - self._heard > limits.idle_timeout_s + limits.request_timeout_s
 
     def drain(self) -> None:
         """Take no more RPCs, and close after the last answer."""
@@ -142,6 +160,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See `Host`."""
+        if self._closing:
+            return
         self._out.append(data)
         if len(self._out) == 1:
             self._door.soon(self.flush)

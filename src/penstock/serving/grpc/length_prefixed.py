@@ -8,6 +8,8 @@ from penstock.core.errors import InvalidInput, TooLarge, UnsupportedMedia
 from penstock.protocols.encodings import undone
 
 PREFIX_BYTES = 5
+# Whether it is compressed, and its bytes.
+Prefixed = tuple[int, bytes]
 _ENCODINGS = (b"gzip", b"deflate")
 
 
@@ -39,6 +41,11 @@ class Reader:
         return bool(self._whole or self._buffer)
 
     @property
+    def ready(self) -> bool:
+        """Whether a whole message is here."""
+        return bool(self._whole) or (len(self._buffer) >= PREFIX_BYTES and not self.missing)
+
+    @property
     def missing(self) -> int:
         """How many bytes the message that has begun still lacks."""
         buffer = self._buffer
@@ -48,11 +55,11 @@ class Reader:
             return PREFIX_BYTES - len(buffer)
         return max(0, PREFIX_BYTES + int.from_bytes(buffer[1:5]) - len(buffer))
 
-    def next(self) -> bytes | None:
-        """The next message if it is there; raises TooLarge, InvalidInput, UnsupportedMedia."""
+    def next(self) -> Prefixed | None:
+        """The next message if it is there; raises TooLarge."""
         if self._whole:
             whole, self._whole = self._whole, b""
-            return self._plain(whole[0], whole[PREFIX_BYTES:])
+            return whole[0], whole[PREFIX_BYTES:]
         buffer = self._buffer
         if len(buffer) < PREFIX_BYTES:
             return None
@@ -66,9 +73,14 @@ class Reader:
             message = bytes(view[PREFIX_BYTES:end])
         flag = buffer[0]
         del buffer[:end]
-        return self._plain(flag, message)
+        return flag, message
 
-    def _plain(self, flag: int, message: bytes) -> bytes:
+    def plain(self, prefixed: Prefixed) -> bytes:
+        """A message uncompressed; raises InvalidInput, TooLarge, UnsupportedMedia.
+
+        Only when its call begins: a message that waits must not be larger than what was counted when it came.
+        """
+        flag, message = prefixed
         if flag == 0:
             return message
         if flag != 1 or self._encoding in (b"", b"identity"):

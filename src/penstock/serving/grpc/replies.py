@@ -9,6 +9,7 @@ from penstock.serving.http2.frames import literal
 # `:status: 200` of the static table, and `content-type` as a literal by its index there (RFC 7541, appendix A).
 INITIAL = b"\x88\x0f\x10\x10application/grpc"
 _ACCEPTED = literal(b"grpc-accept-encoding", b"identity, gzip, deflate")
+_LONGEST_TEXT = 1024
 _OK = literal(b"grpc-status", b"0")
 # What stands as it is in grpc-message: printable ASCII but for the percent sign.
 _SAFE = "".join(chr(code) for code in range(32, 127) if code != 37)
@@ -31,7 +32,9 @@ def trailers_of(lines: bytes, text: bytes) -> tuple[bytes, bool]:
     if not status:
         block.append(_OK)
         return b"".join(block), False
-    block += (literal(b"grpc-status", status), literal(b"grpc-message", quote_from_bytes(text, _SAFE).encode()))
+    # Clients refuse trailers beyond some kilobytes, and then hear nothing of what was wrong.
+    said = quote_from_bytes(text[:_LONGEST_TEXT].decode(errors="ignore").encode(), _SAFE)
+    block += (literal(b"grpc-status", status), literal(b"grpc-message", said.encode()))
     block.append(_ACCEPTED)
     return b"".join(block), True
 

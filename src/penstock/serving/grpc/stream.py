@@ -14,7 +14,7 @@ from penstock.core.errors import InvalidInput, PenstockError, Unavailable
 from penstock.protocols.grpc_status import grpc_reply_of
 from penstock.protocols.oip.grpc_infer import head_of, streamed, streamed_failure
 from penstock.serving.grpc.head import Head, with_timeout
-from penstock.serving.grpc.length_prefixed import Reader
+from penstock.serving.grpc.length_prefixed import Prefixed, Reader
 from penstock.serving.grpc.replies import INITIAL, prefixed, trailers_of
 from penstock.serving.http.exchange import Exchange
 from penstock.serving.http.message import Reply, Request
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
     from penstock.serving.grpc.connection import GrpcConnection
     from penstock.serving.grpc.door import GrpcDoor
 
+_IN_A_TURN = 64
+
 
 class StreamCall:
     """See the module; a `Sink`. At most so many calls as HTTP takes at once are under way; then no more is read."""
 
     # fmt: off
     __slots__ = (
-        "_advancing", "_bare", "_begun", "_connection", "_door", "_failure", "_head", "_owed", "_reader", "_request",
-        "_stream",
+        "_advancing", "_bare", "_begun", "_connection", "_door", "_failure", "_head", "_heard", "_owed", "_reader",
+        "_request", "_running", "_stream",
     )
     # fmt: on
 
@@ -49,10 +51,13 @@ class StreamCall:
         self._failure: PenstockError | None = None
         self._begun = False
         self._advancing = False
+        self._running = 0
+        self._heard = request.arrived
 
     def data(self, payload: bytes) -> None:
         """See `Sink`."""
         if self._failure is None:
+            self._heard = self._door.clock()
             self._reader.push(payload)
             self.advance()
 
@@ -69,80 +74,119 @@ class StreamCall:
         self._owed.clear()
 
     def check(self, now: float) -> None:
-        """See `Sink`: a stream may be silent for long."""
+        """See `Sink`: a stream may be silent for long, but not in a message."""
+        limit_s = self._door.limits.request_timeout_s
+        if self._failure is None and self._reader.missing and now - self._heard > limit_s:
+            self._failure = Unavailable("request-timeout", f"a message was not complete after {limit_s:g} s")
+            self.advance()
 
     def drain(self) -> None:
-        """See `Sink`: what was read is answered, then the client has to go elsewhere."""
-        self._failure = Unavailable("too-many-connections", "this node takes no more calls", hint="open another stream")
-        self.advance()
+        """See `Sink`: what was read is answered, then the client has to go elsewhere with what it has not sent yet."""
+        if self._failure is None and not self._stream.ended:
+            self._failure = Unavailable(
+                "too-many-connections", "this node takes no more calls", hint="open another stream"
+            )
+            self.advance()
 
     def advance(self) -> None:
         """Send the answers that are there, in their order, and read on; or end."""
-        if self._advancing:
-            # A call that was answered at once; the loop below goes on with it.
+        if self._advancing or self._is_over():
+            # Within itself: a call was answered at once, and the loop below goes on with it.
             return
         self._advancing = True
-        owed, stream = self._owed, self._stream
-        reading = True
-        while reading:
-            while owed and owed[0].answer is not None and not stream.closed:
-                self._send(owed.popleft())
-            reading = not stream.closed and self._failure is None and self._read()
-        self._advancing = False
-        if not owed and not stream.closed and (self._failure is not None or stream.ended):
+        try:
+            began = True
+            while began:
+                self._send_answers()
+                began = not self._is_over() and self._failure is None and self._read()
+        finally:
+            self._advancing = False
+        stream, rest = self._stream, self._failure is None and self._reader.ready
+        if not self._is_over() and not self._owed and not stream.out and not rest and (self._failure or stream.ended):
             self._end()
+
+    def _is_over(self) -> bool:
+        return self._stream.closed or self._stream.trailers is not None
+
+    def _send_answers(self) -> None:
+        owed = self._owed
+        while owed and owed[0].answer is not None and not self._is_over():
+            self._send(owed.popleft().answer)
 
     def _read(self) -> bool:
         """Begin a call for each message that is here, and let the client send on if there is room; say if any began."""
         stream, reader, grants = self._stream, self._reader, self._connection.session.grants
-        began = False
+        began = 0
         try:
             while len(self._owed) < self._door.limits.max_pipelined and not stream.out:
+                if began == _IN_A_TURN:
+                    # Others have their turn first.
+                    self._door.soon(self.advance)
+                    return False
                 message = reader.next()
                 if message is None:
                     break
-                began = True
+                began += 1
                 self._begin(message)
             else:
-                return began
+                return began > 0
         except PenstockError as error:
             self._failure = error
             return False
-        # What is here was taken.
         grants.free(stream)
-        grants.renew(stream)
-        grants.allow(stream, reader.missing)
-        return began
+        if reader.missing:
+            grants.allow(stream, reader.missing)
+        else:
+            # What came was taken.
+            grants.renew(stream)
+        return began > 0
 
-    def _begin(self, message: bytes) -> None:
+    def _begin(self, message: Prefixed) -> None:
         now, first = self._door.clock(), self._request
         headers = first.headers
         if self._head.timeout_s is not None:
             headers = with_timeout(headers, first.arrived + self._head.timeout_s - now)
-        owed = _Owed(self, message)
+        plain = self._reader.plain(message)
+        owed = _Owed(self, plain)
         self._owed.append(owed)
-        found = self._door.infer(Request(first.method, first.url, headers, message, now, first.peer))
+        found = self._door.infer(Request(first.method, first.url, headers, plain, now, first.peer))
         if isinstance(found, Reply):
-            owed.answer = found
-        else:
+            owed.take(found)
+            return
+        if self._running == 0:
+            # However many of its calls are under way, it is one RPC.
             self._connection.began()
-            Exchange(owed, close=False, coroutine=found).step()
+        self._running += 1
+        Exchange(owed, close=False, coroutine=found).step()
 
     def ended(self) -> None:
         """A call of the stream has its answer."""
-        self._connection.ended()
+        self._running -= 1
+        if self._running == 0:
+            self._connection.ended()
         self.advance()
 
-    def _send(self, owed: _Owed) -> None:
-        reply, sending = owed.answer, self._connection.session.sending
-        assert reply is not None  # noqa: S101 - the caller has just looked
-        if self._bare and reply.status != 200:
-            self._finish(reply)
+    def shown(self, message: bytes, reply: Reply) -> bytes | Reply:
+        """An answer as it stands in the stream, or the failure that ends it."""
+        if self._bare:
+            return reply.body if reply.status == 200 else reply
+        if reply.status == 200:
+            return streamed(reply.body)
+        request_id = ""
+        with contextlib.suppress(PenstockError):
+            request_id = head_of(message)[2]
+        return streamed_failure(reply.body.decode(), request_id)
+
+    def _send(self, answer: bytes | Reply | None) -> None:
+        sending = self._connection.session.sending
+        if not isinstance(answer, bytes):
+            assert answer is not None  # noqa: S101 - the caller has just looked
+            self._finish(answer)
             return
         if not self._begun:
             sending.begin(self._stream, INITIAL)
             self._begun = True
-        sending.send(self._stream, prefixed(reply.body if self._bare else _wrapped(owed.message, reply)))
+        sending.send(self._stream, prefixed(answer))
 
     def _end(self) -> None:
         error = self._failure
@@ -156,25 +200,21 @@ class StreamCall:
 
 
 class _Owed:
-    """One message of a stream, and its answer once it is there."""
+    """One message of a stream, and its answer once it is there; the message is kept no longer."""
 
-    __slots__ = ("_call", "answer", "message")
+    __slots__ = ("_call", "_message", "answer")
 
     def __init__(self, call: StreamCall, message: bytes) -> None:
         self._call = call
-        self.message = message
-        self.answer: Reply | None = None
+        self._message = message
+        self.answer: bytes | Reply | None = None
+
+    def take(self, reply: Reply) -> None:
+        """Keep the answer for its turn."""
+        self.answer = self._call.shown(self._message, reply)
+        self._message = b""
 
     def reply(self, exchange: Exchange, reply: Reply) -> None:
         """See `Answers`."""
-        self.answer = reply
+        self.take(reply)
         self._call.ended()
-
-
-def _wrapped(message: bytes, reply: Reply) -> bytes:
-    if reply.status == 200:
-        return streamed(reply.body)
-    request_id = ""
-    with contextlib.suppress(PenstockError):
-        request_id = head_of(message)[2]
-    return streamed_failure(reply.body.decode(), request_id)

@@ -45,10 +45,10 @@ class Grants:
             self._grant(stream, lacking)
         else:
             stream.waiting = True
-            self._waiting.append((stream, size))
+            self._waiting.append((stream, lacking))
 
     def renew(self, stream: Stream) -> None:
-        """Let the client send as much as at first: what it sent was taken."""
+        """Let the client send as much as at first: what it sent was taken, and nothing of a message is kept."""
         if stream.window < WINDOW_BYTES // 2 and not stream.closed and not stream.ended:
             self._write(frames.window_update(stream.number, WINDOW_BYTES - stream.window))
             stream.window = WINDOW_BYTES
@@ -57,15 +57,13 @@ class Grants:
         """A message that had more than the others is here, or will not come: let others have the room."""
         self._granted -= stream.granted
         stream.granted = 0
-        while self._waiting:
-            first, size = self._waiting[0]
-            gone, lacking = first.closed or first.ended, size - first.window
-            if not gone and not self._fits(lacking):
-                return
-            self._waiting.popleft()
+        if stream.waiting:
+            stream.waiting = False
+            self._waiting = deque(entry for entry in self._waiting if entry[0] is not stream)
+        while self._waiting and self._fits(self._waiting[0][1]):
+            first, lacking = self._waiting.popleft()
             first.waiting = False
-            if not gone:
-                self._grant(first, lacking)
+            self._grant(first, lacking)
 
     def _fits(self, size: int) -> bool:
         return not self._granted or self._granted + size <= self._room_bytes

@@ -126,12 +126,13 @@ class Session(Generic[Head]):
     def _count(self, weight: int = 1) -> None:
         """A client may keep the event loop busy with frames that ask for nothing."""
         self._idle_frames += weight
-        if self._idle_frames > self._limits.max_idle_frames:
+        # Windows have to be renewed for what is sent, perhaps of the stream and of the connection for each frame.
+        if self._idle_frames > self._limits.max_idle_frames + 2 * self.sending.frames:
             raise Http2Error(frames.ENHANCE_YOUR_CALM, "too many frames without a request")
 
     def rest(self) -> None:
         """Frames are counted from here on; called every second or so."""
-        self._idle_frames = 0
+        self._idle_frames = self.sending.frames = 0
 
     def _headers(self, number: int, flags: int, payload: bytes) -> None:
         if number % 2 == 0:
@@ -309,6 +310,10 @@ class Session(Generic[Head]):
         stream.sink = NOBODY
         if not self.streams:
             self._host.emptied()
+
+    def ping(self) -> None:
+        """Ask the client whether it is there."""
+        self._host.write(frames.frame(frames.PING, 0, 0, bytes(8)))
 
     def leave(self, code: int = frames.NO_ERROR, text: str = "") -> None:
         """Tell the client that no stream after the last one will be answered; it may try those elsewhere."""
