@@ -97,3 +97,21 @@ def test_a_key_hears_of_its_endpoints_alone(make_node, summing_1):
         assert "hidden" not in said
         assert "secret" not in said
     assert node.stop() == 0
+
+
+def test_no_body_is_inflated_for_who_has_no_key(make_node, summing_1):
+    key = new_key()
+    node = make_node()
+    access = Access(keys={key[1]: KeyEntry(digest=key[2], subject="ann")})
+    node.publish(msgspec.structs.replace(document(1, sum=endpoint(summing_1)), access=access))
+    node.start()
+    damaged = {"content-encoding": "gzip"}
+    for path in ("/v1/embeddings", "/openai/v1/embeddings"):
+        assert node.request("PUT", path, b"no gzip", damaged)[0] == 401
+        status, answer = post(node, path, b"no gzip", damaged)
+        assert (status, answer["error"]["code"]) == (401, "missing-key")
+        keyed = {**damaged, "authorization": f"Bearer {key[0]}"}
+        assert node.request("PUT", path, b"no gzip", keyed)[0] == 405
+        status, answer = post(node, path, b"no gzip", keyed)
+        assert (status, answer["error"]["code"]) == (400, "invalid-encoding")
+    assert node.stop() == 0

@@ -18,6 +18,7 @@ from penstock.serving.pages.table import MODEL_PAGES, PAGES
 from penstock.serving.pages.visit import Page, PageReply, Visit, check_method
 from penstock.serving.state import NodeState
 
+_CALLING = (b"POST",)
 _NOWHERE = ModelAddress(None, None, "")
 
 
@@ -53,7 +54,7 @@ async def _guarded(page: Coroutine[Any, None, Reply], request: Request, node: No
 def _page(path: str, request: Request, node: NodeState) -> PageReply:
     page = PAGES.get(path)
     keyed = page is not None and page.keyed
-    caller = node.access.identify(request.headers, request.peer) if keyed and node.access is not None else None
+    caller = _identified(request, node) if keyed else None
     if page is None:
         raise NotFound(
             "unknown-address", f"there is nothing at {path[:120]!r}", hint="GET /v2/models lists what is served"
@@ -67,20 +68,33 @@ def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Targe
         return _visit(page, Visit(request, node, address))
     url = request.url
     if form is not None and form.model_of is not None:
-        # Which endpoint it is stands in the body, so the address by itself is never known.
+        # Which endpoint it is stands in the body, so the address by itself is never known. Who asks, and how, is
+        # looked at first: nobody without a key makes the node inflate a body.
+        _identified(request, node)
+        _check_started(node)
+        check_method(request.method, _CALLING)
         _undo_encoding(request, node)
         address, url = msgspec.structs.replace(address, name=form.model_of(request.body) or None), b""
     caller = caller_of(address, request, node)
-    if node.starting:
-        raise Unavailable("node-starting", "this node is loading its models", hint="ask again when it is ready")
+    _check_started(node)
     if form is not None:
-        check_method(request.method, (b"POST",))
+        check_method(request.method, _CALLING)
         target = target_of(address, node, url)
         limit = target.endpoint.route.limits.max_body_bytes
         if not url and len(request.body) > limit:
             raise TooLarge("body-too-large", f"the body is larger than the {limit} bytes this endpoint takes")
         return target
     return _visit(MODEL_PAGES[address.verb], Visit(request, node, address, caller))
+
+
+def _identified(request: Request, node: NodeState) -> Caller | None:
+    """Who asks, whatever for; None where nobody needs a key."""
+    return None if node.access is None else node.access.identify(request.headers, request.peer)
+
+
+def _check_started(node: NodeState) -> None:
+    if node.starting:
+        raise Unavailable("node-starting", "this node is loading its models", hint="ask again when it is ready")
 
 
 def _undo_encoding(request: Request, node: NodeState) -> None:
