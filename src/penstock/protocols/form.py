@@ -55,7 +55,8 @@ class Form(msgspec.Struct, frozen=True, gc=False):
 
     `first` makes a reader of the first value of an input of a signature: units are told by it before anything is
     decoded. With `names_calls` a call without an id gets the request's. `echoed` are headers of the request that stand
-    in the answer as they came. `model_of` reads the endpoint's name from a body, where the address has none.
+    in the answer as they came. `model_of` reads the endpoint's name from a body, where the address has none;
+    it raises InvalidInput for a body that cannot be read.
     """
 
     name: str

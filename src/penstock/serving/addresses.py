@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import unquote
 
 import msgspec
@@ -13,7 +13,7 @@ from penstock.protocols.address import ModelAddress
 from penstock.protocols.form import Form
 from penstock.serving.access import Caller
 from penstock.serving.arms import ServedArm, ServedEndpoint
-from penstock.serving.contracts import FORMS, PARSERS, failure_of
+from penstock.serving.contracts import FORMS, PARSERS, failure_of, named_by_body
 from penstock.serving.http.message import Reply
 from penstock.serving.log import Log
 
@@ -104,35 +104,42 @@ class Addresses:
             return address.name
         marked = [name for name, endpoint in self.known.items() if len(self.known) == 1 or endpoint.default]
         if not marked:
-            known = [name for name in sorted(self.known) if caller is None or caller.may_call(name)]
+            where, how = ("body", "as `model` in the body") if named_by_body(address) else ("address", "in the address")
             raise InvalidInput(
                 "no-default-endpoint",
-                "the address names no model, and none is the default",
-                hint=f"served here: {', '.join(known[:20]) or 'none yet'}; name one in the address, or mark one with "
-                "`default: true`",
+                f"the {where} names no model, and none is the default",
+                hint=f"{_said(self.known, caller)}; name one {how}, or mark one with `default: true`",
             )
         return marked[0]
 
-    def endpoint(self, name: str) -> ServedEndpoint:
-        """The endpoint of that name; raises NotFound, and Unavailable for one that is not loaded now."""
+    def endpoint(self, name: str, caller: Caller | None = None) -> ServedEndpoint:
+        """The endpoint of that name; raises NotFound, and Unavailable for one that is not loaded now.
+
+        A `caller` hears of the endpoints that he may call.
+        """
         try:
             return self.endpoints[name]
         except KeyError:
             if name in self.known:
                 raise Unavailable("endpoint-not-loaded", f"{name} is not loaded") from None
-            known = ", ".join(sorted(self.endpoints)[:20]) or "none yet"
             raise NotFound(
-                "unknown-endpoint", f"there is no endpoint {name[:80]!r}", hint=f"served here: {known}"
+                "unknown-endpoint", f"there is no endpoint {name[:80]!r}", hint=_said(self.endpoints, caller)
             ) from None
 
-    def target(self, address: ModelAddress, url: bytes = b"") -> Target:
+    def target(self, address: ModelAddress, url: bytes = b"", caller: Caller | None = None) -> Target:
         """What answers calls to `address`; raises NotFound, InvalidInput. A `url` is known from then on."""
-        endpoint = self.endpoint(self.name(address))
+        endpoint = self.endpoint(self.name(address, caller), caller)
         version = pinned_version(endpoint, address)
         target = Target(endpoint, version, FORMS[address.verb], self._prefixes[endpoint.name])
         if url and len(self.exact) < _MOST_EXACT:
             self.exact[url] = target
         return target
+
+
+def _said(names: Iterable[str], caller: Caller | None) -> str:
+    """Which endpoints there are, of those that the caller may know of."""
+    known = [name for name in sorted(names) if caller is None or caller.may_call(name)]
+    return f"served here: {', '.join(known[:20]) or 'none yet'}"
 
 
 def pinned_version(endpoint: ServedEndpoint, address: ModelAddress) -> str | None:

@@ -57,7 +57,7 @@ class EmbeddingsCodec:
         try:
             request = msgspec.json.decode(body, type=_Request)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise InvalidInput("invalid-json", f"the body is no embeddings request: {str(error)[:300]}") from None
+            raise _unreadable(error) from None
         refuse_duplicates(body, -1)
         texts = [request.input] if isinstance(request.input, str) else request.input
         if not 0 < len(texts) <= MOST_TEXTS or not all(isinstance(text, str) and text for text in texts):
@@ -108,11 +108,15 @@ def _text_and_vector(signature: Signature) -> tuple[str, Field | None]:
 
 
 def model_of(body: bytes) -> str:
-    """The endpoint that a request's `model` names, "" if it cannot be read or none is named."""
+    """The endpoint that a request's `model` names, "" if it names none; raises InvalidInput (`invalid-json`)."""
     try:
         return msgspec.json.decode(body, type=_Named).model
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return ""
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise _unreadable(error) from None
+
+
+def _unreadable(error: Exception) -> InvalidInput:
+    return InvalidInput("invalid-json", f"the body is no embeddings request: {str(error)[:300]}")
 
 
 def _first_reader(name: str, signature: Signature) -> FirstReader:
