@@ -90,6 +90,36 @@ def test_a_key_for_one_endpoint_does_not_tell_about_the_others(door, path):
     assert "www-authenticate" not in got
 
 
+def test_a_confined_key_is_told_no_other_name(make_node, summing_1):
+    node = make_node()
+    routes_now = document(1, model=endpoint(summing_1))
+    keys = access(all={}, one={"endpoints": ("other",)})
+    node.publish(msgspec.structs.replace(routes_now, access=keys))
+    node.start()
+    named = [("POST", "/v2/models/other/infer"), ("POST", "/predict/other"), ("POST", "/v1/models/other:predict"),
+             ("POST", "/v1/embeddings"), ("POST", "/models/other/invoke"), ("GET", "/v2/models/other"),
+             ("GET", "/v2/models/other/ready"), ("GET", "/v2/models/other/stats"), ("GET", "/v1/models/other"),
+             ("GET", "/v1/models/other/metadata"), ("GET", "/models/other"), ("GET", "/openai/v1/models/other"),
+             ("GET", "/v1/models/other/labels/x")]  # fmt: skip
+    for method, path in named:
+        status, _, body = node.request(method, path, b'{"model": "other", "input": "a"}', bearer("one"))
+        assert (status, b"model'" in body, b"served here: model" in body) == (404, False, False), path
+        _, _, told = node.request(method, path, b'{"model": "other", "input": "a"}', bearer("all"))
+        assert b"served here: model" in told, path
+    nameless = [("POST", "/invocations"), ("POST", "/score"), ("POST", "/v1/endpoints/1/deployedModels/2:predict"),
+                ("POST", "/v1/embeddings"), ("GET", "/swagger.json")]  # fmt: skip
+    body = json.dumps({"inputs": [[1, 2, 3, 4]]}).encode()
+    for name in ("one", "all", "one"):
+        # The second time the node knows the address.
+        for method, path in nameless:
+            status, _, answer = node.request(method, path, body, bearer(name))
+            if name == "one":
+                assert (status, b"endpoint 'model'" in answer, b"'model'" in answer) == (403, False, False), path
+            else:
+                assert status in (200, 400), path
+    assert node.stop() == 0
+
+
 def test_a_rate_is_held(door):
     first = infer(door, "one", summing_body(), bearer("slow"))
     status, got, answer = infer(door, "one", summing_body(), bearer("slow"))

@@ -19,6 +19,7 @@ from tests.serving.nodes import LIMIT_S, RunningNode, document, endpoint, free_p
 
 from penstock.core.errors import PenstockError
 from penstock.core.routes import Access, KeyEntry
+from penstock.protocols.tfserving.grpc_predict import message as tensorflow
 from penstock.security.keys import new_key
 from penstock.security.tls import TlsSettings
 from penstock.serving.grpc import available
@@ -32,6 +33,8 @@ ACCESS = Access(
           endpoints=("other",))}
 )  # fmt: skip
 BEARER = (("authorization", f"Bearer {KEY[0]}"),)
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
 # Every row's answer is the number of rows in its batch; a row that begins with 9 waits for a file.
 COUNTING = """
@@ -273,6 +276,26 @@ def test_who_has_none_learns_nothing(guarded, method, metadata, code):
     # Not even that the bytes are no message: they are not read.
     path = f"/inference.GRPCInferenceService/{method}"
     assert failure(guarded, b"\xff", path, metadata=metadata)[:2] == ("UNAUTHENTICATED", code)
+
+
+def test_a_confined_key_is_told_no_other_name(make, summing_1):
+    node = make()
+    node.publish(msgspec.structs.replace(document(1, sum=endpoint(summing_1)), access=ACCESS))
+    node.start()
+    service, metadata = "/inference.GRPCInferenceService/", (("x-api-key", OTHER[0]),)
+    with grpc.insecure_channel(address(node)) as channel:
+        for asked, status in (("other", "NOT_FOUND"), ("", "PERMISSION_DENIED")):
+            wishes = {
+                INFER: request(asked),
+                f"{service}ModelMetadata": messages.ModelMetadataRequest(name=asked),
+                f"{service}ModelReady": messages.ModelReadyRequest(name=asked),
+                PREDICT: tensorflow("PredictRequest")(model_spec={"name": asked}),
+                STATUS: tensorflow("GetModelStatusRequest")(model_spec={"name": asked}),
+            }
+            for method, wish in wishes.items():
+                found, _, text = failure(channel, wish, method, metadata=metadata)
+                assert (found, "sum" in text) == (status, False), (method, text)
+        assert "served here: sum" in failure(channel, request("other"), metadata=BEARER)[2]
 
 
 def test_what_is_open_and_what_is_forbidden(guarded):

@@ -88,7 +88,7 @@ class AccessTable:
         if caller is None or caller.expires_at is not None:
             caller = self.identify(headers, peer)
         if caller.endpoints is not None and endpoint not in caller.endpoints:
-            raise _not_for(endpoint)
+            raise _not_for_it()
         if caller.rate is not None:
             self._count(caller.rate, caller.bucket, now)
         return caller
@@ -97,7 +97,7 @@ class AccessTable:
         """Who looks at a page about `endpoint`; raises as `admit` does, and counts nothing."""
         caller = self.identify(headers, peer)
         if not caller.may_call(endpoint):
-            raise _not_for(endpoint)
+            raise _not_for_it()
         return caller
 
     def identify(self, headers: Mapping[bytes, bytes], peer: str = "") -> Caller:
@@ -165,6 +165,7 @@ def access_table(
     return AccessTable(access, open_buckets(directory, rated), logged, failures=failures)
 
 
-def _not_for(endpoint: str) -> Forbidden:
-    # Whether the endpoint exists is not looked at: a key tells nothing about those it is not for.
-    return Forbidden("endpoint-forbidden", f"the key is not for the endpoint {endpoint[:80]!r}")
+def _not_for_it() -> Forbidden:
+    # Whether the endpoint exists is not looked at: a key tells nothing about those it is not for. Nor is it named, for
+    # an address may name none: then its name would be that of the default.
+    return Forbidden("endpoint-forbidden", "the key is not for this endpoint")

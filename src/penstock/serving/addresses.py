@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from penstock.core.errors import InvalidInput, NotFound, PenstockError, Unavailable
+from penstock.core.errors import InvalidInput, NotFound, PenstockError
 from penstock.core.routes import Endpoint, version_of_label
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.form import Form
@@ -113,15 +113,10 @@ class Addresses:
         return marked[0]
 
     def endpoint(self, name: str, caller: Caller | None = None) -> ServedEndpoint:
-        """The endpoint of that name; raises NotFound, and Unavailable for one that is not loaded now.
-
-        A `caller` hears of the endpoints that he may call.
-        """
+        """The endpoint of that name, if it is loaded; raises NotFound, whose `caller` hears of those he may call."""
         try:
             return self.endpoints[name]
         except KeyError:
-            if name in self.known:
-                raise Unavailable("endpoint-not-loaded", f"{name} is not loaded") from None
             raise NotFound(
                 "unknown-endpoint", f"there is no endpoint {name[:80]!r}", hint=_said(self.endpoints, caller)
             ) from None

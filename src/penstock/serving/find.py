@@ -79,7 +79,7 @@ def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Targe
     _check_started(node)
     if form is not None:
         check_method(request.method, _CALLING)
-        target = target_of(address, node, url)
+        target = target_of(address, node, url, caller)
         limit = target.endpoint.route.limits.max_body_bytes
         if not url and len(request.body) > limit:
             raise TooLarge("body-too-large", f"the body is larger than the {limit} bytes this endpoint takes")
@@ -117,13 +117,10 @@ def caller_of(address: ModelAddress, request: Request, node: NodeState) -> Calle
     return access.look(request.headers, node.addresses.name(address, caller), request.peer)
 
 
-def target_of(address: ModelAddress, node: NodeState, url: bytes = b"") -> Target:
-    """What answers calls to `address`; raises Unavailable (`endpoint-not-loaded`), and as `Addresses.target`."""
-    name = node.addresses.name(address)
-    problem = node.not_loaded(name)
-    if problem is not None:
-        raise Unavailable("endpoint-not-loaded", f"{name} is not loaded: {problem}")
-    return node.addresses.target(address, url)
+def target_of(address: ModelAddress, node: NodeState, url: bytes = b"", caller: Caller | None = None) -> Target:
+    """What answers calls to `address`; raises as `NodeState.endpoint` and `Addresses.target`."""
+    node.endpoint(node.addresses.name(address, caller), caller)
+    return node.addresses.target(address, url, caller)
 
 
 def _visit(page: Page, visit: Visit) -> PageReply:

@@ -9,11 +9,12 @@ import traceback
 from collections.abc import Callable, Mapping
 
 from penstock.core.clock import Clock
+from penstock.core.errors import Unavailable
 from penstock.core.routes import Endpoint
 from penstock.protocols.address import ModelAddress
-from penstock.serving.access import AccessTable
+from penstock.serving.access import AccessTable, Caller
 from penstock.serving.addresses import NO_ALIASES, Addresses, parse
-from penstock.serving.arms import ServedArm
+from penstock.serving.arms import ServedArm, ServedEndpoint
 from penstock.serving.board import LOGS_DROPPED, RUNNING_ROWS, WAITING_ROWS, Board, Boards
 from penstock.serving.contracts import named_by_body
 from penstock.serving.held_back import Models
@@ -80,6 +81,13 @@ class NodeState:
         if self.repository is not None and self.repository.unloaded(name):
             return "it was unloaded"
         return self.problems.get(name, "it is being loaded" if name in self.addresses.known else None)
+
+    def endpoint(self, name: str, caller: Caller | None = None) -> ServedEndpoint:
+        """The endpoint of that name; raises Unavailable (`endpoint-not-loaded`), which says why, and NotFound."""
+        problem = self.not_loaded(name)
+        if problem is not None:
+            raise Unavailable("endpoint-not-loaded", f"{name} is not loaded: {problem}")
+        return self.addresses.endpoint(name, caller)
 
     def request_id(self, request: Request) -> str:
         """The caller's `x-request-id` if it is safe to log and send back, else a new one, unique on this node."""

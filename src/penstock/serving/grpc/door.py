@@ -59,8 +59,8 @@ class GrpcDoor(Guests):
         node.board.cells[ACCEPTED] += 1
         try:
             address = method.address(request.body)
-            caller_of(address, request, node)
-            target = target_of(address, node)
+            caller = caller_of(address, request, node)
+            target = target_of(address, node, caller=caller)
             limit = target.endpoint.route.limits.max_body_bytes
             if len(request.body) > limit:
                 raise TooLarge("body-too-large", f"the body is larger than the {limit} bytes this endpoint takes")

@@ -16,7 +16,6 @@ from penstock.protocols.tfserving.grpc_predict import SIGNATURE, address_of, mes
 from penstock.protocols.tfserving.grpc_tensors import NUMBERS
 from penstock.serving.addresses import pinned_version
 from penstock.serving.arms import ServedArm
-from penstock.serving.find import target_of
 from penstock.serving.grpc.methods import CallMethod, PageMethod
 from penstock.serving.pages.tfserving import states
 from penstock.serving.pages.visit import Visit
@@ -73,7 +72,7 @@ def _status(visit: Visit) -> bytes:
 
 def _arm(visit: Visit) -> ServedArm:
     """The arm that is pinned, or the one that most calls go to."""
-    endpoint = target_of(ModelAddress(visit.name, None, GRPC_PREDICT.name), visit.node).endpoint
+    endpoint = visit.endpoint
     version = pinned_version(endpoint, visit.address)
     if version is not None:
         return endpoint.arms[arm_of_version(endpoint.route, version)]

@@ -19,7 +19,7 @@ def description(visit: Visit) -> Reply:
     from penstock.protocols.azureml.swagger import swagger
 
     query = parse_qs(visit.request.url.partition(b"?")[2].decode("latin-1"))
-    arm = max(visit.node.addresses.endpoint(visit.name).arms, key=lambda served: served.arm.weight)
+    arm = max(visit.endpoint.arms, key=lambda served: served.arm.weight)
     version = arm.arm.version.rpartition("/")[2]
     return Reply(
         200, JSON, msgspec.json.encode(swagger(query.get("version", ["2"])[0], visit.name, version, arm.signature))

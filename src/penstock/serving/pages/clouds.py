@@ -11,6 +11,7 @@ from penstock.core.errors import InvalidInput
 from penstock.core.version import __version__
 from penstock.protocols.problems import JSON
 from penstock.protocols.vertex.urls import HEALTH
+from penstock.serving.arms import ServedEndpoint
 from penstock.serving.http.message import Reply
 from penstock.serving.pages.oip import served_names
 from penstock.serving.pages.repository import changing, repository_of
@@ -66,7 +67,8 @@ def held(visit: Visit) -> PageReply:
     Source: SageMaker, "Custom Containers Contract for Multi-Model Endpoints".
     """
     if visit.request.method in READING:
-        models = [_model(visit, name) for name in served_names(visit) if name in visit.node.addresses.endpoints]
+        endpoints = visit.node.addresses.endpoints
+        models = [_model(endpoints[name]) for name in served_names(visit) if name in endpoints]
         return Reply(200, JSON, _encode({"models": models}))
     repository = repository_of(visit)
     try:
@@ -79,13 +81,12 @@ def held(visit: Visit) -> PageReply:
 def held_model(visit: Visit) -> PageReply:
     """One model of them, or its unloading."""
     if visit.request.method in READING:
-        visit.node.addresses.endpoint(visit.name)
-        return Reply(200, JSON, _encode(_model(visit, visit.name)))
+        return Reply(200, JSON, _encode(_model(visit.endpoint)))
     return changing(repository_of(visit).remove(visit.name), Reply(200, JSON, b"{}"))
 
 
-def _model(visit: Visit, name: str) -> dict[str, str]:
-    return {"modelName": name, "modelUrl": visit.node.addresses.endpoints[name].route.arms[0].uri}
+def _model(endpoint: ServedEndpoint) -> dict[str, str]:
+    return {"modelName": endpoint.name, "modelUrl": endpoint.route.arms[0].uri}
 
 
 PAGES: Mapping[str, Page] = {

@@ -18,7 +18,7 @@ def _models(visit: Visit) -> Reply:
 
 
 def _model(visit: Visit) -> Reply:
-    return Reply(200, JSON, msgspec.json.encode(model_object(visit.node.addresses.endpoint(visit.name).name)))
+    return Reply(200, JSON, msgspec.json.encode(model_object(visit.endpoint.name)))
 
 
 PAGES: Mapping[str, Page] = {

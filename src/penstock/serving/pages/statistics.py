@@ -19,7 +19,7 @@ def _all(visit: Visit) -> Reply:
 
 
 def _of_model(visit: Visit) -> Reply:
-    endpoint = visit.node.addresses.endpoint(visit.name)
+    endpoint = visit.endpoint
     version = pinned_version(endpoint, visit.address)
     if version is not None:
         version = endpoint.arms[arm_of_version(endpoint.route, version)].arm.version

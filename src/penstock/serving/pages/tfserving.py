@@ -45,7 +45,7 @@ def states(visit: Visit) -> list[VersionState]:
         found = {version: state for version, state in found.items() if version == asked}
     if not found:
         # Raises where nothing has that name; else it is the version that is not there.
-        node.addresses.endpoint(name)
+        node.endpoint(name, visit.caller)
         raise NotFound("unknown-version", f"{name} has no version {str(asked)[:80]!r}")
     return list(found.values())
 
@@ -59,7 +59,7 @@ def _asked(visit: Visit) -> str | None:
     address = visit.address
     if address.label is None:
         return None if address.version is None else address.version.rpartition("/")[2]
-    return str(pinned_version(visit.node.addresses.endpoint(visit.name), address)).rpartition("/")[2]
+    return str(pinned_version(visit.endpoint, address)).rpartition("/")[2]
 
 
 def model(visit: Visit) -> Reply:
@@ -79,7 +79,7 @@ def _answers(visit: Visit) -> bool:
 
 def metadata(visit: Visit) -> Reply:
     """What a version takes and gives; without one in the address, the version that most calls go to."""
-    endpoint = visit.node.addresses.endpoint(visit.name)
+    endpoint = visit.endpoint
     version = pinned_version(endpoint, visit.address)
     arm = (
         max(endpoint.arms, key=lambda served: served.arm.weight)

@@ -10,6 +10,7 @@ import msgspec
 from penstock.core.errors import WrongMethod
 from penstock.protocols.address import ModelAddress
 from penstock.serving.access import Caller
+from penstock.serving.arms import ServedEndpoint
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.state import NodeState
 
@@ -29,7 +30,12 @@ class Visit(msgspec.Struct, frozen=True, gc=False):
     @property
     def name(self) -> str:
         """The endpoint that a model's page is about; raises InvalidInput where nothing says which."""
-        return self.node.addresses.name(self.address)
+        return self.node.addresses.name(self.address, self.caller)
+
+    @property
+    def endpoint(self) -> ServedEndpoint:
+        """That endpoint as it is served; raises as `NodeState.endpoint`."""
+        return self.node.endpoint(self.name, self.caller)
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
