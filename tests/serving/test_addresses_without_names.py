@@ -57,7 +57,8 @@ def test_an_unloaded_default_is_nobody_else(node):
         status, answer = post(node, "/invocations", rows)
         assert status == 503
         assert "sum is not loaded" in json.dumps(answer)
-        for path in ("/v1/models/sum", "/v1/models/sum/metadata", "/v2/models/sum/stats", "/openai/v1/models/sum"):
+        assert b'"END"' in node.get("/v1/models/sum")[2]
+        for path in ("/v1/models/sum/metadata", "/v2/models/sum/stats", "/openai/v1/models/sum"):
             assert node.get(path)[0] == 503, path
     finally:
         for name in ("sum", "other", "one"):

@@ -2,9 +2,12 @@
 
 import json
 
+import grpc
 import msgspec
 import pytest
-from tests.serving.nodes import RunningNode, document, endpoint, summing_body
+from tests.serving.grpc_clients import address, failure, messages
+from tests.serving.nodes import RunningNode, document, endpoint, free_port, summing_body, until
+from tests.serving.test_grpc_tfserving import told_twice
 
 from penstock.core.routes import Access, KeyEntry
 from penstock.security.keys import new_key
@@ -51,6 +54,36 @@ def test_unload_and_load_again(steered):
         for _ in range(10):
             assert post(steered, "/v2/models/sum/infer", summing_body())[0] == 200
     assert states(steered, ready=True) == dict.fromkeys(everything, "READY")
+
+
+def test_every_contract_says_that_a_model_was_unloaded(make_node, summing_1, summing_2):
+    node = make_node(model_control=True, grpc_port=free_port())
+    node.publish(document(1, one=endpoint(summing_1), two=endpoint(summing_1, summing_2, labels={"stable": "model/1"})))
+    node.start()
+    assert post(node, "/v2/repository/models/two/unload")[0] == 200
+    with grpc.insecure_channel(address(node)) as channel:
+        ended = {1: ("END", "UNAVAILABLE", True), 2: ("END", "UNAVAILABLE", True)}
+        until(lambda: told_twice(node, channel, "two") == ended, what="the end of both versions")
+        assert told_twice(node, channel, "two", 2) == {2: ended[2]}
+        status, _, text = node.get("/v1/models/two/labels/stable")
+        assert (status, [one["version"] for one in json.loads(text)["model_version_status"]]) == (200, ["1"])
+        found = json.loads(node.get("/v1/models/two")[2])
+        assert found["ready"] is False
+        assert {one["status"]["error_message"] for one in found["model_version_status"]} == {"it was unloaded"}
+        asked = messages.ModelMetadataRequest(name="two")
+        said = failure(channel, asked, "/inference.GRPCInferenceService/ModelMetadata")
+        assert said[:2] == ("UNAVAILABLE", "endpoint-not-loaded") and "two is not loaded: it was unloaded" in said[2]
+        assert node.get("/v1/models/two/versions/9")[0] == 404
+    for path in ("/v2/models/two", "/v2/models/two/versions/1", "/models/two", "/v1/models/two/metadata",
+                 "/openai/v1/models/two", "/v2/models/two/stats"):  # fmt: skip
+        status, _, text = node.get(path)
+        assert status == 503, path
+        assert "two is not loaded: it was unloaded" in text.decode() and "endpoint-not-loaded" in text.decode(), path
+    assert json.loads(node.get("/models")[2])["models"][0]["modelName"] == "one"
+    assert post(node, "/v2/repository/models/two/load")[0] == 200
+    assert json.loads(node.get("/v1/models/two")[2])["model_version_status"][0]["state"] == "AVAILABLE"
+    assert node.stop() == 0
+    assert not node.events("internal-error")
 
 
 @pytest.mark.parametrize(

@@ -74,11 +74,15 @@ class NodeState:
         """Whether every process of the node has its routes, and something is served or nothing should be."""
         return self.boards.all_ready() and not (self.problems and not self.addresses.endpoints)
 
+    def unloaded(self, name: str) -> bool:
+        """Whether a caller unloaded that endpoint."""
+        return self.repository is not None and self.repository.unloaded(name)
+
     def not_loaded(self, name: str) -> str | None:
         """Why an endpoint that should be known here is not served; None if it is served, or not known."""
         if name in self.addresses.endpoints:
             return None
-        if self.repository is not None and self.repository.unloaded(name):
+        if self.unloaded(name):
             return "it was unloaded"
         return self.problems.get(name, "it is being loaded" if name in self.addresses.known else None)
 

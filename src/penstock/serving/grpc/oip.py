@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from penstock.core.errors import Unavailable
 from penstock.protocols.address import ModelAddress
 from penstock.protocols.messages import read
 from penstock.protocols.oip import repository
@@ -48,10 +47,7 @@ def _model_ready(visit: Visit) -> bytes:
 
 
 def _model(visit: Visit) -> bytes:
-    reply = oip.model(visit)
-    document = _document(reply)
-    if reply.status != 200:
-        raise Unavailable("endpoint-not-loaded", f"{visit.name} is not loaded: {document['error']}")
+    document = _document(oip.model(visit))
     # The messages have no place for what the page tells beyond the protocol.
     for tensors in (document["inputs"], document["outputs"]):
         for tensor in tensors:

@@ -50,7 +50,7 @@ def served_names(visit: Visit) -> list[str]:
 def model_ready(visit: Visit) -> Reply:
     """Whether one model answers."""
     problem = unready(visit)
-    return _not_ready(visit.name, problem) if problem else Reply(200, JSON, metadata.model_ready(visit.name, True))
+    return Reply(503 if problem else 200, JSON, metadata.model_ready(visit.name, not problem, problem))
 
 
 def unready(visit: Visit) -> str:
@@ -71,24 +71,16 @@ def unready(visit: Visit) -> str:
 
 def model(visit: Visit) -> Reply:
     """What one model takes and gives."""
-    name = visit.name
-    problem = visit.node.not_loaded(name)
-    if problem is not None:
-        return _not_ready(name, problem)
     endpoint, version = _served(visit)
     arm = endpoint.arms[0 if version is None else arm_of_version(endpoint.route, version)]
     versions = [arm.arm.version.rpartition("/")[2] for arm in endpoint.arms]
     platform = f"penstock_{arm.bundle.manifest.served.runtime}"
-    return Reply(200, JSON, metadata.model_metadata(name, versions, platform, arm.signature))
-
-
-def _not_ready(name: str, reason: str) -> Reply:
-    return Reply(503, JSON, metadata.model_ready(name, False, reason))
+    return Reply(200, JSON, metadata.model_metadata(visit.name, versions, platform, arm.signature))
 
 
 def _served(visit: Visit) -> tuple[ServedEndpoint, str | None]:
     """The endpoint, and the version of it that is pinned."""
-    endpoint = visit.node.addresses.endpoint(visit.name)
+    endpoint = visit.endpoint
     return endpoint, pinned_version(endpoint, visit.address)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from penstock.core.errors import NotFound, PenstockError
-from penstock.core.routes import arm_of_version
+from penstock.core.errors import NotFound, PenstockError, Unavailable
+from penstock.core.routes import arm_of_version, version_of_label
 from penstock.protocols.kserve import readiness
 from penstock.protocols.openai.models import model_object
 from penstock.protocols.problems import JSON
@@ -25,7 +25,8 @@ _encode = msgspec.json.Encoder().encode
 def states(visit: Visit) -> list[VersionState]:
     """How far the versions of a model are, or the one that is pinned; raises NotFound.
 
-    They are what is served, what is being loaded or freed, and what could not be loaded, with the reason.
+    They are what is served, what is being loaded or freed, and, with the reason, what could not be loaded or was
+    unloaded.
     """
     node, name = visit.node, visit.name
     endpoint = node.addresses.endpoints.get(name)
@@ -35,17 +36,23 @@ def states(visit: Visit) -> list[VersionState]:
     for arm in wanted.arms if wanted is not None else ():
         number = arm.version.rpartition("/")[2]
         found[number] = VersionState(number, "END" if problem else "LOADING", problem)
+    unloaded = node.addresses.known.get(name) if node.unloaded(name) else None
+    for arm in unloaded.arms if unloaded is not None else ():
+        number = arm.version.rpartition("/")[2]
+        # One that still answers its last calls is UNLOADING.
+        found.setdefault(number, VersionState(number, "END", node.not_loaded(name) or "", Unavailable.kind))
     for version, held in node.held_back().get(name, {}).items():
         found[version] = VersionState(version, held.state, held.problem, held.kind)
     for served in endpoint.arms if endpoint is not None else ():
         state = VersionState(_number(served), "AVAILABLE" if served.batcher.runner.alive else "LOADING")
         found[state.version] = state
     asked = _asked(visit)
+    if not found:
+        # Raises: nothing has that name.
+        node.endpoint(name, visit.caller)
     if asked is not None:
         found = {version: state for version, state in found.items() if version == asked}
     if not found:
-        # Raises where nothing has that name; else it is the version that is not there.
-        node.endpoint(name, visit.caller)
         raise NotFound("unknown-version", f"{name} has no version {str(asked)[:80]!r}")
     return list(found.values())
 
@@ -59,7 +66,11 @@ def _asked(visit: Visit) -> str | None:
     address = visit.address
     if address.label is None:
         return None if address.version is None else address.version.rpartition("/")[2]
-    return str(pinned_version(visit.endpoint, address)).rpartition("/")[2]
+    addresses = visit.node.addresses
+    served = addresses.endpoints.get(visit.name)
+    route = served.route if served is not None else addresses.known.get(visit.name)
+    # Labels of what is not loaded are known, too; `visit.endpoint` raises where nothing has that name.
+    return version_of_label(visit.endpoint.route if route is None else route, address.label).rpartition("/")[2]
 
 
 def model(visit: Visit) -> Reply:
