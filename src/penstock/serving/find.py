@@ -15,9 +15,11 @@ from penstock.serving.addresses import Target, parse, refusal
 from penstock.serving.contracts import FORMS
 from penstock.serving.http.message import Reply, Request
 from penstock.serving.pages.table import MODEL_PAGES, PAGES
-from penstock.serving.pages.visit import Page, PageReply, Visit, check_method
+from penstock.serving.pages.visit import READING, Page, PageReply, Visit, check_method
 from penstock.serving.state import NodeState
 
+# What pages read are wishes of a few lines.
+_MOST_PAGE_BYTES = 1 << 20
 _CALLING = (b"POST",)
 _NOWHERE = ModelAddress(None, None, "")
 
@@ -73,7 +75,8 @@ def _of_model(address: ModelAddress, request: Request, node: NodeState) -> Targe
         _identified(request, node)
         _check_started(node)
         check_method(request.method, _CALLING)
-        _undo_encoding(request, node)
+        endpoints = node.addresses.endpoints.values()
+        _undo_encoding(request, max((one.route.limits.max_body_bytes for one in endpoints), default=_MOST_PAGE_BYTES))
         address, url = msgspec.structs.replace(address, name=form.model_of(request.body) or None), b""
     caller = caller_of(address, request, node)
     _check_started(node)
@@ -97,12 +100,11 @@ def _check_started(node: NodeState) -> None:
         raise Unavailable("node-starting", "this node is loading its models", hint="ask again when it is ready")
 
 
-def _undo_encoding(request: Request, node: NodeState) -> None:
+def _undo_encoding(request: Request, limit: int) -> None:
+    """The body as it was before it was compressed; raises as `undone`."""
     encoding = request.headers.get(b"content-encoding")
     if encoding is not None:
-        endpoints = node.addresses.endpoints.values()
-        largest = max((endpoint.route.limits.max_body_bytes for endpoint in endpoints), default=len(request.body))
-        request.body = undone(request.body, encoding, largest)
+        request.body = undone(request.body, encoding, limit)
         # A copy: heads that were seen before are shared.
         request.headers = {name: value for name, value in request.headers.items() if name != b"content-encoding"}
 
@@ -124,6 +126,10 @@ def target_of(address: ModelAddress, node: NodeState, url: bytes = b"", caller: 
 
 
 def _visit(page: Page, visit: Visit) -> PageReply:
-    check_method(visit.request.method, page.methods)
+    request = visit.request
+    check_method(request.method, page.methods)
+    if request.body and request.method not in READING:
+        # Pages that read a body are behind the key, which was looked at.
+        _undo_encoding(request, _MOST_PAGE_BYTES)
     found = page.answer(visit)
     return found if isinstance(found, Reply) else _guarded(found, visit.request, visit.node)
