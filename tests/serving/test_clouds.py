@@ -4,11 +4,14 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 from tests.serving.nodes import document, endpoint, until
 
 from penstock.conformance.case import Server
 from penstock.conformance.run import run
+from penstock.core.routes import Access, KeyEntry
+from penstock.security.keys import new_key
 
 SLOW = (
     "import time\nclass Model:\n    def predict(self, x, parameters=None):\n        time.sleep(0.2)\n"
@@ -117,9 +120,26 @@ def test_models_are_loaded_and_unloaded_by_request(make_node, summing_1, tmp_pat
     assert running.post("/models", wish)[0] == 409
     for wrong, status in (({**wish, "model_name": "b", "url": str(tmp_path)}, 404), ({"url": "/a"}, 400), (b"{", 400)):
         assert running.post("/models", wrong)[0] == status
+    for relative in ("", ".", "..", "bundles", "file:///opt/ml"):
+        status, _, found = running.post("/models", {"model_name": "b", "url": relative})
+        assert (status, found["code"]) == (400, "relative-model-url")
     assert running.request("DELETE", f"/models/{name}")[0] == 200
     assert running.request("DELETE", f"/models/{name}")[0] == 404
     assert running.get(f"/models/{name}")[0] == 404
+
+
+def test_a_confined_key_loads_nothing_else(make_node, summing_1):
+    key = new_key()
+    entry = KeyEntry(digest=key[2], subject="ann", endpoints=("mine",), overrides=True)
+    running = make_node(model_control=True)
+    routes = document(1, hidden=endpoint(summing_1))
+    running.publish(msgspec.structs.replace(routes, access=Access(keys={key[1]: entry})))
+    running.start()
+    headers = {"x-api-key": key[0]}
+    for name, status in (("hidden", 403), ("none", 403), ("mine", 200), ("mine", 409)):
+        wish = {"model_name": name, "url": str(summing_1.directory)}
+        assert running.post("/models", wish, headers)[0] == status, name
+    assert running.stop() == 0
 
 
 def test_ping_answers_at_once_while_a_model_is_busy_and_parameters_reach_it(make_node, tmp_path):

@@ -47,6 +47,11 @@ class Caller(msgspec.Struct, frozen=True, gc=False):
         """Whether the key is for this endpoint."""
         return self.endpoints is None or endpoint in self.endpoints
 
+    def check(self, endpoint: str) -> None:
+        """Raise Forbidden (`endpoint-forbidden`) where the key is not for this endpoint."""
+        if not self.may_call(endpoint):
+            raise _not_for_it()
+
 
 class AccessTable:
     """The keys of one route document; replaced as a whole by the next one."""
@@ -96,8 +101,7 @@ class AccessTable:
     def look(self, headers: Mapping[bytes, bytes], endpoint: str, peer: str = "") -> Caller:
         """Who looks at a page about `endpoint`; raises as `admit` does, and counts nothing."""
         caller = self.identify(headers, peer)
-        if not caller.may_call(endpoint):
-            raise _not_for_it()
+        caller.check(endpoint)
         return caller
 
     def identify(self, headers: Mapping[bytes, bytes], peer: str = "") -> Caller:

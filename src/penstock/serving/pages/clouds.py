@@ -75,7 +75,14 @@ def held(visit: Visit) -> PageReply:
         wish = _decode_model(visit.request.body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidInput("invalid-json", f"the body names no model to load: {str(error)[:300]}") from None
-    return changing(repository.add_bundle(wish.model_name, Path(wish.url)), Reply(200, JSON, b"{}"))
+    if visit.caller is not None:
+        # A key tells nothing about endpoints that it is not for, not even whether they exist.
+        visit.caller.check(wish.model_name)
+    folder = Path(wish.url)
+    if not folder.is_absolute():
+        # It would be looked for where the node happens to stand.
+        raise InvalidInput("relative-model-url", "url is no absolute path", hint="SageMaker sends /opt/ml/models/...")
+    return changing(repository.add_bundle(wish.model_name, folder), Reply(200, JSON, b"{}"))
 
 
 def held_model(visit: Visit) -> PageReply:
