@@ -32,7 +32,7 @@ Metrics = Annotated[list[str] | None, typer.Option("--metric", metavar="KEY=NUMB
 Reason = Annotated[str, typer.Option(help="Why; it is written into the audit log.")]
 
 GrpcPort = Annotated[
-    int, typer.Option(metavar="N", min=0, max=65535, help="The node's port for gRPC; 0 is none. Needs penstock[grpc].")
+    int, typer.Option(metavar="N", min=0, max=65535, help="The node's port for gRPC; 0 is none. Needs the extra grpc.")
 ]
 
 
