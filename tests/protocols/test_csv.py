@@ -28,8 +28,11 @@ TABLE = CsvReader(
         )
     )
 )
-MATRIX = CsvReader(
-    RowReader(Signature(inputs=(Field(name="x", datatype="FP32", shape=(-1, 2)),), outputs=(), layout="matrix"))
+MATRIX, TRUTHS, WORDS = (
+    CsvReader(
+        RowReader(Signature(inputs=(Field(name="x", datatype=kind, shape=(-1, 2)),), outputs=(), layout="matrix"))
+    )
+    for kind in ("FP32", "BOOL", "BYTES")
 )
 TENSOR = CsvReader(
     RowReader(Signature(inputs=(Field(name="x", datatype="FP32", shape=(-1, 2, 2)),), outputs=(), layout="tensors"))
@@ -65,6 +68,23 @@ def test_a_matrix_takes_columns_by_place_and_a_header_by_its_words():
     assert MATRIX.read("0,1\n5,6\n", "present")[0]["x"].tolist() == [[5, 6]]
     assert MATRIX.read("0,1\n5,6\n", "absent")[0]["x"].tolist() == [[0, 1], [5, 6]]
     assert MATRIX.read("0,1\n")[1] == 1
+
+
+def test_a_wrong_value_in_the_first_row_never_makes_the_row_a_header():
+    for first in ("1,x", "x,1", "0.5,1_0", "nan,x"):
+        assert code_of(MATRIX, f"{first}\n5,6\n") == "ambiguous-header"
+        assert code_of(MATRIX, f"{first}\n5,6\n", "absent") == "invalid-value"
+        assert MATRIX.read(f"{first}\n5,6\n", "present")[0]["x"].tolist() == [[5, 6]]
+    # An index that pandas writes has no name; a missing value is a row's.
+    assert MATRIX.read(",width\n1,2\n")[0]["x"].tolist() == [[1, 2]]
+    assert code_of(MATRIX, "1,\n5,6\n") == "missing-value"
+    assert TRUTHS.read("true,False\n0,1\n")[0]["x"].tolist() == [[True, False], [False, True]]
+    assert code_of(TRUTHS, "true,no\n0,1\n") == "ambiguous-header"
+    # Text could be anything: only the caller knows. Of inputs with names, the names decide.
+    assert WORDS.read("a,1\n2,b\n")[0]["x"].tolist() == [["a", "1"], ["2", "b"]]
+    assert TABLE.read("city,member,age,income\n7,1,3,2\n")[0]["city"].tolist() == ["7"]
+    assert TABLE.read("1,2,x,1\n3,4,5,0\n")[0]["city"].tolist() == ["x", "5"]
+    assert code_of(TABLE, "x,2,a,1\n3,4,5,0\n") == "invalid-value"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +148,7 @@ def test_it_reads_what_python_writes(records):
 
 @given(st.text(st.sampled_from('ab1,"\r\n.-\ufeff')), st.sampled_from(["", "present", "absent"]))
 def test_no_text_fails_in_another_way(text, header):
-    for reader in (TABLE, MATRIX, TENSOR):
+    for reader in (TABLE, MATRIX, TRUTHS, WORDS, TENSOR):
         try:
             bound, rows = reader.read(text, header)
         except InvalidInput:

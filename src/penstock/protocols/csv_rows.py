@@ -1,8 +1,9 @@
 """CSV to bound tensors, with a header or without, and outputs to CSV.
 
 MLflow's CSV has a header and SageMaker's has none. The first line is a header when it holds the names of all inputs. A
-matrix has no names: there it is one when a field of it is no number. What could be both is refused; the parameter
-`header` of the content type (RFC 4180), `present` or `absent`, decides then.
+matrix has no names: there it is one when it has words and no value. What could be both is refused, for a row that is
+taken for a header would be answered by silence; the parameter `header` of the content type (RFC 4180), `present` or
+`absent`, decides then.
 """
 
 from __future__ import annotations
@@ -70,11 +71,15 @@ class CsvReader:
             return header == "present"
         first = records[0]
         if self._reader.matrix is not None:
+            kind = DTYPES[self._reader.matrix.datatype].kind
+            words = kind != "O" and any(text.strip() and not _is_value(text, kind) for text in first)
+            # A row with a wrong value in it; or names, one of which is a year.
+            mixed = words and any(text.strip() and _is_value(text, kind) for text in first)
             # A table that was written without names of its own has numbers for names.
-            if len(records) > 1 and first == [str(at) for at in range(len(first))]:
+            if mixed or (len(records) > 1 and first == [str(at) for at in range(len(first))]):
                 said = ",".join(first)[:60]
                 raise InvalidInput("ambiguous-header", f"the first line, {said}, is a header or a row", hint=_HINT)
-            return DTYPES[self._reader.matrix.datatype].kind != "O" and not all(map(_is_number, first))
+            return words
         known = [name for name in self._names if name in first]
         if known and len(known) < len(self._names):
             raise InvalidInput(
@@ -107,9 +112,10 @@ def _written(value: Any) -> str:
     return str(value).lower() if type(value) is bool else str(value)
 
 
-def _is_number(text: str) -> bool:
+def _is_value(text: str, kind: str) -> bool:
+    """Whether it is a number, or a truth where the model takes those: of whatever range, it is then no name."""
     try:
-        _float(text)
+        (_truth if kind == "b" else _float)(text)
     except ValueError:
         return False
     return True
