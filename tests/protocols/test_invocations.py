@@ -137,6 +137,9 @@ def test_parameters_go_with_the_call():
         ({"input_data": SPLIT}, "invalid-invocation"),
         ({"dataframe_split": [1]}, "invalid-invocation"),
         ({"dataframe_split": {"columns": 1, "data": []}}, "invalid-invocation"),
+        ({"dataframe_split": {**SPLIT, "index": [0, 1]}}, "invalid-invocation"),
+        ({"dataframe_split": {**SPLIT, "index": []}}, "invalid-invocation"),
+        ({"dataframe_split": {**SPLIT, "index": 0}}, "invalid-invocation"),
         ({"dataframe_split": {"columns": ["age"], "data": [[1, 2]]}}, "invalid-rows"),
         ({"dataframe_split": {"columns": ["age", "age"], "data": [[1, 2]]}}, "duplicate-input"),
         ({"dataframe_split": {"columns": ["age"], "data": [[1]]}}, "wrong-inputs"),
@@ -160,6 +163,21 @@ def test_parameters_go_with_the_call():
 )
 def test_what_is_refused(document, code):
     assert code_of(document) == code
+
+
+def test_an_index_is_as_long_as_the_rows():
+    for index in ([7], ["first"], [None], None):
+        assert decode({"dataframe_split": {**SPLIT, "index": index}}).rows == 1
+    assert code_of({"input_data": {**SPLIT, "index": [0, 1]}}, form=SCORE) == "invalid-invocation"
+
+
+@pytest.mark.parametrize("document", [5, {}, {"instances": [ROW], "inputs": [ROW]}, {"prompt": "hello"}])
+def test_the_hint_names_every_key_of_the_contract(document):
+    for form, azure in ((INVOCATIONS, False), (SCORE, True)):
+        with pytest.raises(InvalidInput) as refusal:
+            decode(document, form=form)
+        assert all(key in refusal.value.hint for key in ("dataframe_split", "dataframe_records", "instances", "inputs"))
+        assert ("input_data, data" in refusal.value.hint) == azure
 
 
 def test_vertex_takes_instances_and_nothing_else():

@@ -30,7 +30,6 @@ from penstock.protocols.rows import RowsCodec
 LANGUAGE_KEYS = ("messages", "prompt", "input")
 FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 AZURE_FORMATS = ("input_data", "data")
-_HINT = f"send exactly one of {', '.join(FORMATS)}"
 _CSV = b"content-type: text/csv; charset=utf-8\r\n"
 _LINES = b"content-type: application/jsonlines\r\n"
 _encode = msgspec.json.Encoder().encode
@@ -63,6 +62,7 @@ class InvocationsCodec:
         self._reader = RowReader(signature, text_only=text_only) if reader is None else reader
         self._csv = CsvReader(self._reader)
         self._formats = FORMATS + AZURE_FORMATS if azure else FORMATS
+        self._hint = f"send exactly one of {', '.join(self._formats)}"
         # Forms of other contracts, which read and write by themselves.
         self._rows: Codec = RowsCodec(view.endpoint, view.version, signature, text_only=text_only)
         self._infer: Codec = InferCodec(view.endpoint, view.version, signature, text_only=text_only)
@@ -127,7 +127,7 @@ class InvocationsCodec:
     def _json(self, body: bytes, headers: Headers, kind: str) -> Call:
         document = read_json(body)
         if type(document) is not dict:
-            raise InvalidInput("invalid-invocation", "the body is no JSON object", hint=_HINT)
+            raise InvalidInput("invalid-invocation", "the body is no JSON object", hint=self._hint)
         if any(key in document for key in LANGUAGE_KEYS):
             return self._language(document, kind)
         if "rows" in document:
@@ -135,7 +135,7 @@ class InvocationsCodec:
         given = [key for key in self._formats if key in document]
         if len(given) != 1:
             said = f"the body has {' and '.join(given) or 'none of them'}"
-            raise InvalidInput("invalid-invocation", said, hint=_HINT)
+            raise InvalidInput("invalid-invocation", said, hint=self._hint)
         value = document[given[0]]
         if given[0] == "inputs" and _is_tensors(value):
             return self._other(self._infer, "infer", body, headers, kind)
@@ -156,6 +156,11 @@ class InvocationsCodec:
         columns = value.get("columns")
         if columns is not None and type(columns) is not list:
             raise InvalidInput("invalid-invocation", "the columns of dataframe_split are no list")
+        index = value.get("index")
+        if index is not None and (type(index) is not list or len(index) != len(value["data"])):
+            raise InvalidInput(
+                "invalid-invocation", "the index of dataframe_split is no list as long as data", hint="leave it out"
+            )
         return self._reader.table(columns, value["data"])
 
     def _whole(self, value: Any) -> Bound:
@@ -181,7 +186,7 @@ class InvocationsCodec:
             raise InvalidInput(
                 "no-language-input",
                 f"the body has {asked}, and this model has no such input",
-                hint=f"this model takes {', '.join(names[:40])}: {_HINT}",
+                hint=f"this model takes {', '.join(names[:40])}: {self._hint}",
             )
         parameters = {key: value for key, value in document.items() if key not in given}
         single = not any(type(value) is list for key, value in given.items() if key != "messages")
