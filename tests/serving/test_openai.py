@@ -87,6 +87,7 @@ def test_texts_become_vectors_in_their_order(client, form):
         ({"model": "sum", "input": "a"}, openai.BadRequestError, "no-embeddings"),
         ({"model": "words", "input": []}, openai.BadRequestError, "invalid-texts"),
         ({"model": "words", "input": ""}, openai.BadRequestError, "invalid-texts"),
+        ({"model": "words", "input": [[1, 2]]}, openai.BadRequestError, "invalid-texts"),
         ({"model": "words", "input": [1, 2]}, openai.BadRequestError, "invalid-texts"),
         ({"model": "words", "input": ["a"] * 2049}, openai.BadRequestError, "invalid-texts"),
         ({"model": "words", "input": "a", "dimensions": 5}, openai.BadRequestError, "wrong-dimensions"),
@@ -110,6 +111,15 @@ def test_no_body_is_a_failure_of_ours(node, body):
         assert "the body names no model" in error["message"] and "as `model` in the body" in error["message"]
     else:
         assert error["code"] == "invalid-json"
+
+
+def test_null_is_as_if_the_field_were_absent(node):
+    body = {"model": "words", "input": "two", "encoding_format": None, "dimensions": None, "user": None}
+    status, _, answer = node.post("/v1/embeddings", body)
+    assert (status, answer["data"][0]["embedding"]) == (200, [2.0, 2.0])
+    for wrong in ({"model": "words", "input": None}, {**body, "user": 5}, {**body, "encoding_format": "hex"}):
+        status, _, answer = node.post("/v1/embeddings", wrong)
+        assert (status, answer["error"]["code"]) == (400, "invalid-json")
 
 
 def test_another_method_and_another_address(node):

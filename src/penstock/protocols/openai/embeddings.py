@@ -29,10 +29,11 @@ _encode = msgspec.json.Encoder().encode
 
 class _Request(msgspec.Struct):
     input: str | list[Any]
-    model: str = ""
-    encoding_format: Literal["float", "base64"] = "float"
+    # Clients that write every field have null for what is not given.
+    model: str | None = None
+    encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
-    user: str = ""
+    user: str | None = None
 
 
 class _Named(msgspec.Struct):
