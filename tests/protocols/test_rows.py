@@ -42,6 +42,8 @@ def test_rows():
     call = CODEC.decode(json.dumps({"rows": [ROW, {**ROW, "income": None}], "id": "mine"}).encode())
     assert (call.rows, call.id) == (2, "mine")
     assert call.inputs["my city"].tolist() == ["Oslo", "Oslo"]
+    truths = CODEC.decode(json.dumps({"rows": [{**ROW, "member": one} for one in (True, 1, 0)]}).encode())
+    assert truths.inputs["member"].tolist() == [True, True, False]
     assert call.inputs["big"].tolist() == [2**64 - 1] * 2
     assert call.inputs["age"].dtype == np.int8
     assert np.isnan(call.inputs["income"][1])
@@ -80,7 +82,10 @@ def without(name):
         ({"rows": [{**ROW, "age": 1.5}]}, "invalid-rows"),
         ({"rows": [{**ROW, "age": "30"}]}, "invalid-rows"),
         ({"rows": [{**ROW, "age": True}]}, "invalid-rows"),
-        ({"rows": [{**ROW, "member": 1}]}, "invalid-rows"),
+        ({"rows": [{**ROW, "member": 2}]}, "invalid-rows"),
+        ({"rows": [{**ROW, "member": 1.5}]}, "invalid-rows"),
+        ({"rows": [{**ROW, "member": "1"}]}, "invalid-rows"),
+        ({"rows": [{**ROW, "member": None}]}, "invalid-rows"),
         ({"rows": [{**ROW, "my city": 1}]}, "invalid-rows"),
         ({"rows": [{**ROW, "my city": "Paris"}]}, "unseen-category"),
         ({"rows": [{**ROW, "big": -1}]}, "invalid-value"),

@@ -64,7 +64,15 @@ def array_of(datatype, shape, first, second):
 
 def calls(datatype, shape, array):
     """(form, header lines, body) of the same call in everything that a node takes."""
-    values = array.tolist()
+    yield from by_rows(datatype, shape, array.tolist())
+    if datatype == "BOOL":
+        # A truth may be written 0 or 1.
+        yield from by_rows(datatype, shape, array.astype(int).tolist())
+    yield from tensors(datatype, array, shape in ("only column", "matrix"))
+
+
+def by_rows(datatype, shape, values):
+    """Those in which values stand by rows or columns."""
     only = shape in ("only column", "matrix")
     names = ["who"] if only else ["age", "who"]
     named = [{"who": value} if only else {"who": value, "age": age} for value, age in zip(values, AGES, strict=True)]
@@ -105,7 +113,6 @@ def calls(datatype, shape, array):
                 yield form, {}, json.dumps({"instances": coded}).encode()
         if only and all(values):
             yield EMBEDDINGS, {}, json.dumps({"model": "m", "input": values}).encode()
-    yield from tensors(datatype, array, only)
 
 
 def _csv(value):
@@ -117,11 +124,14 @@ def tensors(datatype, array, only):
     heads = [{"name": name, "datatype": kind, "shape": list(one.shape)} for name, (kind, one) in given.items()]
     raw = {name: to_bytes(one) for name, (_, one) in given.items()}
     json_inputs = [head | {"data": given[head["name"]][1].ravel().tolist()} for head in heads]
+    numbered = [head | {"data": [int(value) if value is True or value is False else value for value in head["data"]]}
+                for head in json_inputs]  # fmt: skip
     binary = [head | {"parameters": {"binary_data_size": len(raw[head["name"]])}} for head in heads]
     head = json.dumps({"inputs": binary}).encode()
     length = b"inference-header-content-length"
     for form in (INFER, INVOCATIONS, SCORE):
         yield form, {}, json.dumps({"inputs": json_inputs}).encode()
+        yield form, {}, json.dumps({"inputs": numbered}).encode()
         yield form, {length: b"%d" % len(head)}, head + b"".join(raw.values())
     if only:
         yield INFER, {length: b"0"}, to_bytes(array[:1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -23,7 +23,8 @@ def value_type(field: Field, *, nullable: bool) -> Any:
         info = np.iinfo(dtype)  # type: ignore[type-var]
         kind = int if dtype.itemsize == 8 else Annotated[int, msgspec.Meta(ge=int(info.min), le=int(info.max))]
     else:
-        kind = bool if dtype.kind == "b" else str
+        # 0 and 1 are how other forms write a truth.
+        kind = bool | Literal[0, 1] if dtype.kind == "b" else str
     kind = kind | None if nullable else kind
     for _ in field.shape[1:]:
         kind = list[kind]

@@ -190,10 +190,13 @@ def test_integers_keep_every_bit_and_their_range(datatype):
     assert code_of(codec, {"instances": [ends[0] - 1]}) == code_of(codec, {"instances": [ends[1] + 1]}) == code
 
 
-def test_truths_are_true_or_false():
+def test_truths_are_true_or_false_or_1_or_0():
     codec = codec_of(("x", "BOOL", (-1,)))
-    assert decoded(codec, {"instances": [True, False]}).inputs["x"].tolist() == [True, False]
-    assert code_of(codec, {"instances": [1]}) == "invalid-rows"
+    for values in ([True, False], [1, 0], [1, False]):
+        assert decoded(codec, {"instances": values}).inputs["x"].tolist() == [True, False]
+        assert decoded(codec, {"inputs": values}).inputs["x"].tolist() == [True, False]
+    for value in (2, -1, 1.5, 1.0, "1", None):
+        assert code_of(codec, {"instances": [value]}) == "invalid-rows"
 
 
 def answers(outputs):
