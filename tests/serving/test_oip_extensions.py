@@ -94,6 +94,27 @@ def test_what_is_no_row_to_generate_from(door, body):
     )
 
 
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"city": "Bern", "text_input": "Oslo"}, "duplicate-input"),
+        ({"text_input": "Bern", "city": "Bern"}, "duplicate-input"),
+        ({"city": "Bern", "parameters": {"t": [1]}}, "invalid-value"),
+        ({"city": "Bern", "parameters": {"t": {}}}, "invalid-value"),
+        ({"city": "Bern", "parameters": {"t": None}}, "invalid-value"),
+    ],
+)
+def test_generate_is_as_strict_as_infer(door, more, code):
+    for verb in ("generate", "generate_stream"):
+        status, _, answer = post(door, f"/v2/models/people/{verb}", {**PERSON, **more})
+        assert (status, json.loads(answer)["code"]) == (400, code)
+    if "parameters" in more:
+        body = summing_body([1, 2, 3, 4]) | {"parameters": more["parameters"]}
+        assert post(door, "/v2/models/sum/infer", body)[0] == 400
+    told = {"city": "Bern", "id": None, "parameters": {"t": 1, "u": "a", "v": 0.5, "w": True}}
+    assert post(door, "/v2/models/people/generate", {**PERSON, **told})[0] == 200
+
+
 def stats(door, path):
     status, _, answer = door.call("GET", path)
     assert status == 200

@@ -16,12 +16,20 @@ from penstock.core.signature import Signature
 from penstock.core.tensors import Tensors
 from penstock.protocols.duplicates import refuse_duplicates
 from penstock.protocols.form import NO_HEADERS, FirstReader, Form, Headers, ModelView
+from penstock.protocols.oip.infer import Parameter
 from penstock.protocols.oip.json_data import json_values, text_values
 from penstock.protocols.problems import JSON, reply_of
 from penstock.protocols.rows import RowsCodec
 
 _EVENTS = b"content-type: text/event-stream\r\n"
 _encode = msgspec.json.Encoder().encode
+
+
+class _Told(msgspec.Struct):
+    """What is no input in a request."""
+
+    id: str | None = None
+    parameters: dict[str, Parameter] | None = None
 
 
 class GenerateCodec:
@@ -46,12 +54,15 @@ class GenerateCodec:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise InvalidInput("invalid-json", f"the body is no object of named values: {str(error)[:300]}") from None
         refuse_duplicates(body, -1)
-        request_id, parameters = document.pop("id", None), document.pop("parameters", None)
-        if not isinstance(request_id, str | None) or not isinstance(parameters, dict | None):
-            raise InvalidInput("invalid-value", "id is a text and parameters an object, where they are given")
+        try:
+            told = msgspec.convert({key: document.pop(key, None) for key in ("id", "parameters")}, _Told)
+        except msgspec.ValidationError as error:
+            raise InvalidInput("invalid-value", f"id or parameters: {str(error)[:300]}") from None
+        if self._input != "text_input" and {self._input, "text_input"} <= document.keys():
+            raise InvalidInput("duplicate-input", f"input {self._input!r} is given twice, once as text_input")
         row = {self._input if name == "text_input" else name: value for name, value in document.items()}
         call = self._rows.decode(_encode({"rows": [row]}))
-        call.id, call.parameters = request_id, parameters
+        call.id, call.parameters = told.id, told.parameters
         return call
 
     def encode(self, call: Call, outputs: Tensors) -> tuple[bytes, bytes]:

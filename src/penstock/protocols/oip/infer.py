@@ -20,6 +20,7 @@ from penstock.protocols.oip.usual import usual_inputs
 from penstock.protocols.problems import JSON
 
 Parameter = bool | int | float | str
+"""What a parameter of a call may be."""
 
 
 class _Input(msgspec.Struct, gc=False):
