@@ -213,3 +213,21 @@ def test_the_bundle_in_a_folder(mounted, bundles, tmp_path):
 def test_wrong_variables(environment):
     with pytest.raises(InvalidInput, match="invalid-platform"):
         platform_of(environment)
+
+
+@pytest.mark.parametrize("name", ["AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"])
+def test_the_route_that_is_no_path_is_named(name):
+    routes = {"AIP_HTTP_PORT": "1", "AIP_HEALTH_ROUTE": "/h", "AIP_PREDICT_ROUTE": "/p", name: "noslash"}
+    with pytest.raises(InvalidInput) as refusal:
+        platform_of(routes)
+    (other,) = {"AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE"} - {name}
+    assert name in str(refusal.value)
+    assert other not in f"{refusal.value} {refusal.value.hint}"
+
+
+def test_a_model_in_a_bucket_is_not_fetched():
+    with pytest.raises(NotFound, match="no-model") as refusal:
+        model_of(platform_of({"AIP_HTTP_PORT": "1", "AIP_STORAGE_URI": "gs://b/x"}))
+    assert "AIP_STORAGE_URI is 'gs://b/x'" in str(refusal.value)
+    assert "not fetched" in str(refusal.value)
+    assert "put the bundle into the image" in refusal.value.hint

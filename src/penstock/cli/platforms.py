@@ -22,10 +22,12 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """A cloud's container. `model` is its folder of the model, None where there is none.
 
     `aliases` are the paths that it asks for, by the address that each stands for. With `several` models come later.
+    `bucket` is where it says that the model is, if that is no folder.
     """
 
     name: str
     model: Path | None = None
+    bucket: str = ""
     port: int | None = None
     aliases: dict[str, str] = {}
     several: bool = False
@@ -42,9 +44,12 @@ def platform_of(environ: Mapping[str, str], *, named: bool = False) -> Platform 
         {'/alive': '/ping'}
     """
     if environ.get("AIP_HTTP_PORT") or environ.get("AIP_PREDICT_ROUTE"):
+        uri = environ.get("AIP_STORAGE_URI", "")
+        local = _local(uri)
         return Platform(
             name="vertex",
-            model=_local(environ.get("AIP_STORAGE_URI", "")),
+            model=local,
+            bucket=uri if local is None else "",
             port=_port(environ, "AIP_HTTP_PORT"),
             aliases=_aliases(environ),
         )
@@ -64,6 +69,12 @@ def platform_of(environ: Mapping[str, str], *, named: bool = False) -> Platform 
 
 def model_of(platform: Platform | None) -> Path:
     """The bundle that the platform has put into the container; raises NotFound, InvalidInput."""
+    if platform is not None and platform.bucket:
+        raise NotFound(
+            "no-model",
+            f"AIP_STORAGE_URI is {platform.bucket!r}, which is no folder here: what lies in a bucket is not fetched",
+            hint="put the bundle into the image, or mount it, and name it: penstock serve /model/churn.penstock",
+        )
     if platform is None or platform.model is None:
         raise NotFound(
             "no-model",
@@ -77,13 +88,15 @@ def model_of(platform: Platform | None) -> Path:
 
 
 def _aliases(environ: Mapping[str, str]) -> dict[str, str]:
-    routes = ((environ.get("AIP_HEALTH_ROUTE"), _HEALTH), (environ.get("AIP_PREDICT_ROUTE"), _PREDICT))
     aliases = {}
-    for path, meant in routes:
+    for name, meant in (("AIP_HEALTH_ROUTE", _HEALTH), ("AIP_PREDICT_ROUTE", _PREDICT)):
+        path = environ.get(name)
         if not path:
             continue
         if not path.startswith("/"):
-            raise InvalidInput("invalid-platform", f"{path!r} is no path", hint="AIP_HEALTH_ROUTE begins with a slash")
+            raise InvalidInput(
+                "invalid-platform", f"{name} is {path!r}, which is no path", hint="it begins with a slash"
+            )
         aliases["/" + path.strip("/")] = meant
     return aliases
 
