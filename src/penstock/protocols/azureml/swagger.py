@@ -5,19 +5,41 @@ Source: microsoft/azureml-inference-server, `server/swagger.py` and `server/rout
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from penstock.core.errors import NotFound
 from penstock.core.signature import Field, Signature
 from penstock.core.tensors import DTYPES
-
-Document = dict[str, Any]
+from penstock.protocols.azureml.forms import Document, Value, all_forms, named, predictions
 
 _VERSIONS = {"2": "2.0", "2.0": "2.0", "3": "3.0.0", "3.0": "3.0.0", "3.1": "3.1.0"}
 _TYPES = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "O": "string"}
 # How null is let through where a type is one name only.
 _NULLABLE = {"2.0": "x-nullable", "3.0.0": "nullable"}
 _JSON = "application/json"
+# What else an input may be written as, by the kind of its dtype.
+_OTHERS: dict[str, tuple[str, Document]] = {
+    "b": ("0 and 1 are taken, too", {"type": "integer", "enum": [0, 1]}),
+    "O": (
+        '{"b64": "…"} is taken, too: bytes',
+        {
+            "type": "object",
+            "required": ["b64"],
+            "properties": {"b64": {"type": "string"}},
+            "additionalProperties": False,
+        },
+    ),
+}
+_OTHER_FORMS = (
+    "Rows as objects. Swagger 2 has no word for the other forms that are taken, too; ?version=3 describes them. "
+    "input_data, or data, may be {columns, index, data}, an object of columns, or rows as lists. In place of it there "
+    "may be dataframe_split, dataframe_records, instances, inputs or rows, but exactly one of all."
+)
+_OTHER_ANSWERS = (
+    "Of input_data and data. "
+    'dataframe_split, dataframe_records, instances and inputs are answered with {"predictions": …}.'
+)
 
 
 def swagger(asked: str, name: str, version: str, signature: Signature) -> Document:
@@ -26,8 +48,8 @@ def swagger(asked: str, name: str, version: str, signature: Signature) -> Docume
     Example:
         >>> age = Field(name="age", datatype="FP64", shape=(-1,))
         >>> document = swagger("2", "churn", "7", Signature(inputs=(age,), outputs=(age,), layout="table"))
-        >>> document["swagger"], document["definitions"]["ServiceOutput"]
-        ('2.0', {'type': 'array', 'items': {'type': 'number'}})
+        >>> document["swagger"], document["definitions"]["ServiceOutput"]["items"]
+        ('2.0', {'type': 'number', 'x-nullable': True})
     """
     said = _VERSIONS.get(asked)
     if said is None:
@@ -36,17 +58,10 @@ def swagger(asked: str, name: str, version: str, signature: Signature) -> Docume
             f"there is no description in version {asked[:20]!r}",
             hint="ask for version 2, 3 or 3.1",
         )
-    schemas = {
-        "ServiceInput": {
-            "type": "object",
-            "required": ["input_data"],
-            "properties": {"input_data": _input(signature, said)},
-        },
-        "ServiceOutput": _output(signature, said),
-        "ErrorResponse": {
-            "type": "object",
-            "properties": {key: {"type": "string"} for key in ("error_code", "message", "code")},
-        },
+    schemas = (_one_form if said == "2.0" else all_forms)(signature, partial(_value, said=said))
+    schemas["ErrorResponse"] = {
+        "type": "object",
+        "properties": {key: {"type": "string"} for key in ("error_code", "message", "code")},
     }
     info = {"title": name, "description": f"The model behind {name}", "version": version}
     if said == "2.0":
@@ -97,34 +112,33 @@ def _content(schema: str) -> Document:
     return {_JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
 
 
-def _input(signature: Signature, said: str) -> Document:
-    """Rows as objects; a model without rows takes its inputs whole."""
-    start = 1 if signature.batched else 0
-    values = _named(signature.inputs, start, said)
-    return {"type": "array", "items": values} if signature.batched else values
-
-
-def _output(signature: Signature, said: str) -> Document:
-    """What `predictions` makes of the outputs: a list by rows, or each whole; the only one without its name."""
-    outputs = signature.outputs
-    by_rows = signature.batched and all(field.shape[:1] == (-1,) for field in outputs)
-    values = _value(outputs[0], int(by_rows), said) if len(outputs) == 1 else _named(outputs, int(by_rows), said)
-    return {"type": "array", "items": values} if by_rows else values
-
-
-def _named(fields: tuple[Field, ...], start: int, said: str) -> Document:
+def _one_form(signature: Signature, value: Value) -> Document:
+    """Swagger 2 has no `oneOf`: rows as objects and the bare list, the other forms in words."""
+    rows = named(signature.inputs, int(signature.batched), value, required=True)
     return {
-        "type": "object",
-        "required": [field.name for field in fields],
-        "properties": {field.name: _value(field, start, said) for field in fields},
+        "ServiceInput": {
+            "type": "object",
+            "description": _OTHER_FORMS,
+            "required": ["input_data"],
+            "properties": {"input_data": {"type": "array", "items": rows} if signature.batched else rows},
+        },
+        "ServiceOutput": {"description": _OTHER_ANSWERS, **predictions(signature, value)},
     }
 
 
-def _value(field: Field, start: int, said: str) -> Document:
-    kind = _TYPES[DTYPES[field.datatype].kind]
+def _value(field: Field, start: int, *, given: bool, said: str) -> Document:
+    """One input's value as it is taken, or an output's as it is `given`, with the dimensions from `start` on."""
+    dtype = DTYPES[field.datatype]
+    kind = _TYPES[dtype.kind]
+    # What is not finite leaves as null.
+    null = field.nullable or (given and dtype.kind == "f")
     value: Document = {"type": kind}
-    if field.nullable:
+    if null:
         value = {"type": [kind, "null"]} if said == "3.1.0" else {"type": kind, _NULLABLE[said]: True}
+    other = None if given else _OTHERS.get(dtype.kind)
+    if other is not None:
+        words, schema = other
+        value = {**value, "description": words} if said == "2.0" else {"oneOf": [value, schema]}
     for _ in field.shape[start:]:
         value = {"type": "array", "items": value}
     return value
