@@ -66,6 +66,21 @@ def make_node():
             node.stop()
 
 
+@pytest.fixture
+def make_grpc_node(make_node):
+    """`make_grpc_node(**settings)`: a node with a gRPC port, not started; at the end it has told of no defect."""
+    nodes = []
+
+    def made(**settings):
+        nodes.append(make_node(grpc_port=free_port(), **settings))
+        return nodes[-1]
+
+    yield made
+    for node in nodes:
+        assert node.stop() == 0
+        assert not node.events("internal-error")
+
+
 @pytest.fixture(scope="session")
 def all_routes(summing_1, summing_2, people, pair, identities, folder):
     """Every inline bundle, each way it can be served."""

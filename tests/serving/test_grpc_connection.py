@@ -5,8 +5,11 @@ from types import SimpleNamespace
 import pytest
 from tests.serving.http2.hosts import FIELDS, HELLO, split
 
+from penstock.core.errors import InvalidInput
+from penstock.protocols.grpc_status import grpc_reply_of
 from penstock.serving.grpc.connection import GrpcConnection
 from penstock.serving.http.door import HttpLimits
+from penstock.serving.http.message import Reply
 from penstock.serving.http2 import frames
 from penstock.serving.http2.frames import frame, literal
 from penstock.serving.http2.session import Http2Limits
@@ -99,3 +102,17 @@ def test_who_reads_slowly_is_not_who_reads_nothing(door, connection):
         door.now.s = s
         connection.check(s)
     assert door.transport.aborted
+
+
+def test_thousands_of_messages_leave_others_their_turn(door, connection):
+    later = []
+    door.soon = later.append
+    door.infer = lambda request: Reply(*grpc_reply_of(InvalidInput("invalid-message", "no message")))
+    connection.data_received(frame(frames.DATA, 0, 1, bytes(5) * 50) * 4 + frame(frames.DATA, frames.END_STREAM, 1))
+    answered = []
+    while later:
+        later.pop(0)()
+        out, door.transport.out = door.transport.out, b""
+        answered.append(sum(kind == frames.DATA for kind, *_ in split(out)))
+    assert sum(answered) == 200
+    assert max(answered) == door.limits.max_pipelined

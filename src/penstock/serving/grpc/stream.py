@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from penstock.serving.grpc.connection import GrpcConnection
     from penstock.serving.grpc.door import GrpcDoor
 
-_IN_A_TURN = 64
-
 
 class StreamCall:
     """See the module; a `Sink`. At most so many calls as HTTP takes at once are under way; then no more is read."""
 
     # fmt: off
     __slots__ = (
-        "_advancing", "_bare", "_begun", "_connection", "_door", "_failure", "_head", "_heard", "_owed", "_reader",
-        "_request", "_running", "_stream",
+        "_bare", "_begun", "_connection", "_door", "_failure", "_head", "_heard", "_owed", "_reader", "_reading",
+        "_request", "_running", "_stalled", "_stream",
     )
     # fmt: on
 
@@ -50,16 +48,16 @@ class StreamCall:
         self._owed: deque[_Owed] = deque()
         self._failure: PenstockError | None = None
         self._begun = False
-        self._advancing = False
+        self._reading = False
+        self._stalled = False
         self._running = 0
         self._heard = request.arrived
 
     def data(self, payload: bytes) -> None:
         """See `Sink`."""
         if self._failure is None:
-            self._heard = self._door.clock()
             self._reader.push(payload)
-            self.advance()
+            self._read_soon()
 
     def end(self) -> None:
         """See `Sink`."""
@@ -76,6 +74,9 @@ class StreamCall:
     def check(self, now: float) -> None:
         """See `Sink`: a stream may be silent for long, but not in a message."""
         limit_s = self._door.limits.request_timeout_s
+        if self._stalled or self._stream.waiting:
+            # It is us whom it waits for.
+            self._heard = now
         if self._failure is None and self._reader.missing and now - self._heard > limit_s:
             self._failure = Unavailable("request-timeout", f"a message was not complete after {limit_s:g} s")
             self.advance()
@@ -89,57 +90,50 @@ class StreamCall:
             self.advance()
 
     def advance(self) -> None:
-        """Send the answers that are there, in their order, and read on; or end."""
-        if self._advancing or self._is_over():
-            # Within itself: a call was answered at once, and the loop below goes on with it.
-            return
-        self._advancing = True
-        try:
-            began = True
-            while began:
-                self._send_answers()
-                began = not self._is_over() and self._failure is None and self._read()
-        finally:
-            self._advancing = False
-        stream, rest = self._stream, self._failure is None and self._reader.ready
-        if not self._is_over() and not self._owed and not stream.out and not rest and (self._failure or stream.ended):
+        """Send the answers that are there, in their order; read on if there is room again, or end."""
+        while self._owed and self._owed[0].answer is not None and not self._is_over():
+            self._send(self._owed.popleft().answer)
+        if self._may_read() and (self._stalled or self._reader.ready):
+            self._read_soon()
+        left = self._owed or self._stream.out or (self._failure is None and self._reading)
+        if not left and not self._is_over() and (self._failure is not None or self._stream.ended):
             self._end()
+
+    def _read_soon(self) -> None:
+        # In a turn of its own: thousands of small messages may have come at once, and others have theirs between.
+        if not self._reading:
+            self._reading = True
+            self._door.soon(self._read)
 
     def _is_over(self) -> bool:
         return self._stream.closed or self._stream.trailers is not None
 
-    def _send_answers(self) -> None:
-        owed = self._owed
-        while owed and owed[0].answer is not None and not self._is_over():
-            self._send(owed.popleft().answer)
+    def _may_read(self) -> bool:
+        room = len(self._owed) < self._door.limits.max_pipelined and not self._stream.out
+        return room and self._failure is None and not self._is_over()
 
-    def _read(self) -> bool:
-        """Begin a call for each message that is here, and let the client send on if there is room; say if any began."""
+    def _read(self) -> None:
+        """Begin a call for each message that is here, and let the client send on if there is room."""
         stream, reader, grants = self._stream, self._reader, self._connection.session.grants
-        began = 0
         try:
-            while len(self._owed) < self._door.limits.max_pipelined and not stream.out:
-                if began == _IN_A_TURN:
-                    # Others have their turn first.
-                    self._door.soon(self.advance)
-                    return False
-                message = reader.next()
-                if message is None:
+            # Counted: answers that are there at once make room at once.
+            for _ in range(self._door.limits.max_pipelined):
+                if not self._may_read() or (message := reader.next()) is None:
                     break
-                began += 1
                 self._begin(message)
-            else:
-                return began > 0
         except PenstockError as error:
             self._failure = error
-            return False
-        grants.free(stream)
-        if reader.missing:
-            grants.allow(stream, reader.missing)
-        else:
-            # What came was taken.
-            grants.renew(stream)
-        return began > 0
+        self._stalled = not self._may_read()
+        self._reading = False
+        if not self._stalled:
+            self._heard = self._door.clock()
+            grants.free(stream)
+            if reader.missing:
+                grants.allow(stream, reader.missing)
+            else:
+                # What came was taken.
+                grants.renew(stream)
+        self.advance()
 
     def _begin(self, message: Prefixed) -> None:
         now, first = self._door.clock(), self._request
