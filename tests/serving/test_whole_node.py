@@ -39,9 +39,9 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def costly(folder):
+def costly(tmp_path_factory):
     """A model of 20 ms a row in a process of its own: so slow that clients are faster on any machine."""
-    return python_bundle(folder / "costly", COSTLY)
+    return python_bundle(tmp_path_factory.mktemp("costly") / "bundle", COSTLY)
 
 
 def only(bundle, **rules):
