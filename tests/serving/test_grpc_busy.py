@@ -167,10 +167,10 @@ def test_the_deadline_of_a_stream_is_that_of_all_its_calls(gated):
         assert "deadline" in messages.ModelStreamInferResponse.FromString(body).error_message
 
 
-def test_a_connection_ends_after_its_last_answer_when_the_node_stops(gated):
+@pytest.mark.parametrize("path", [INFER, STREAM])
+def test_what_is_complete_when_the_node_stops_is_answered_and_the_connection_ends(gated, path):
     with Client(gated.node) as client:
-        number = client.begin()
-        client.send(number, prefixed(request(values=((9, 0, 0, 0),))), end=True)
+        client.send(client.begin(path), prefixed(request(values=((9, 0, 0, 0),))), end=True)
         gated.until_rows("penstock_running_rows", 1)
         gated.node.process.send_signal(signal.SIGTERM)
         gated.node.until_event("draining")
@@ -178,19 +178,6 @@ def test_a_connection_ends_after_its_last_answer_when_the_node_stops(gated):
         answer = b"".join(iter(lambda: client.socket.recv(4096), b""))
         assert literal(b"grpc-status", b"0") in answer
         # The client's own end is still open: the node does not wait for it for long.
-        assert gated.node.process.wait(LIMIT_S) == 0
-
-
-def test_a_stream_that_is_complete_when_the_node_stops_is_answered(gated):
-    with Client(gated.node) as client:
-        number = client.begin(STREAM)
-        client.send(number, prefixed(request(values=((9, 0, 0, 0),))), end=True)
-        gated.until_rows("penstock_running_rows", 1)
-        gated.node.process.send_signal(signal.SIGTERM)
-        gated.node.until_event("draining")
-        gated.open()
-        answer = b"".join(iter(lambda: client.socket.recv(4096), b""))
-        assert literal(b"grpc-status", b"0") in answer
         assert gated.node.process.wait(LIMIT_S) == 0
 
 

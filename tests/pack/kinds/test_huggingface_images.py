@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 import threading
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from penstock.runtime.frameworks.huggingface import open_estimator
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 PIL_Image = pytest.importorskip("PIL.Image")
-huggingface = pytest.importorskip("penstock.pack.flavors.huggingface")
+huggingface = import_module("penstock.pack.flavors.huggingface")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 LABELS = {0: "cat", 1: "dog", 2: "newt"}

@@ -5,6 +5,7 @@ import io
 import json
 import struct
 import zlib
+from importlib import import_module
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from penstock.runtime.frameworks.huggingface_image_recipe import ImageRecipe, of
 from penstock.runtime.frameworks.huggingface_opened import Opened
 
 PIL_Image = pytest.importorskip("PIL.Image")
-ImagesModel = pytest.importorskip("penstock.runtime.frameworks.huggingface_images").ImagesModel
+ImagesModel = import_module("penstock.runtime.frameworks.huggingface_images").ImagesModel
 
 CONFIG = {"architectures": ["ViTForImageClassification"], "id2label": {"0": "cat", "1": "dog"}}
 PROCESSOR = {

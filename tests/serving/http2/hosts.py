@@ -6,7 +6,7 @@ from h2.connection import H2Connection
 from penstock.serving.http2.frames import FRAME_BYTES, PREFACE, SETTINGS, frame, literal
 from penstock.serving.http2.heads import Heads
 from penstock.serving.http2.session import Http2Limits, Session
-from penstock.serving.http2.stream import Nobody
+from penstock.serving.http2.stream import Sink
 
 FIELDS = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", b"/echo"), (b":authority", b"x")]
 HEAD = b"".join(literal(name, value) for name, value in FIELDS)
@@ -15,7 +15,7 @@ OK = b"\x88"
 TRAILERS = literal(b"end", b"here")
 
 
-class Echo(Nobody):
+class Echo(Sink):
     """Sends a request's body back; asks for as much as `lacking` says, once it has begun."""
 
     def __init__(self, host, stream):

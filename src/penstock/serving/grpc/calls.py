@@ -9,15 +9,18 @@ from penstock.serving.grpc.length_prefixed import Prefixed, Reader
 from penstock.serving.grpc.methods import CallMethod, PageMethod
 from penstock.serving.http.exchange import Exchange
 from penstock.serving.http.message import Reply, Request
-from penstock.serving.http2.stream import Stream
+from penstock.serving.http2.stream import Sink, Stream
 
 if TYPE_CHECKING:
     from penstock.serving.grpc.connection import GrpcConnection
     from penstock.serving.grpc.door import GrpcDoor
 
 
-class UnaryCall:
-    """See the module; a `Sink`. The message of a method that everybody may call is not even read."""
+class UnaryCall(Sink):
+    """See the module. The message of a method that everybody may call is not even read.
+
+    A call whose client is gone goes on: others may wait for the same batch.
+    """
 
     __slots__ = ("_connection", "_door", "_message", "_method", "_reader", "_request", "_stream")
 
@@ -48,7 +51,7 @@ class UnaryCall:
         except PenstockError as error:
             self._connection.refuse(self._stream, error)
             return
-        if reader.missing > self._stream.window:
+        if reader.missing:
             self._connection.session.grants.allow(self._stream, reader.missing)
 
     def end(self) -> None:
@@ -71,15 +74,6 @@ class UnaryCall:
         """See `Answers`."""
         self._connection.ended()
         self._connection.respond(self._stream, reply)
-
-    def sent(self) -> None:
-        """See `Sink`."""
-
-    def lost(self) -> None:
-        """See `Sink`: others may wait for the same batch, so nothing is stopped."""
-
-    def drain(self) -> None:
-        """See `Sink`."""
 
     def check(self, now: float) -> None:
         """See `Sink`: a message has to come in time."""

@@ -139,7 +139,7 @@ class GrpcConnection(asyncio.Protocol):
             self.session.leave()
         for stream in list(self.session.streams.values()):
             stream.sink.drain()
-        if not self.session.streams:
+        if not self.session.streams and not self._closing:
             self._linger()
 
     def _leave(self, code: int, text: str) -> None:

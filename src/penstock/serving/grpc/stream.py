@@ -18,15 +18,15 @@ from penstock.serving.grpc.length_prefixed import Prefixed, Reader
 from penstock.serving.grpc.replies import INITIAL, prefixed, trailers_of
 from penstock.serving.http.exchange import Exchange
 from penstock.serving.http.message import Reply, Request
-from penstock.serving.http2.stream import Stream
+from penstock.serving.http2.stream import Sink, Stream
 
 if TYPE_CHECKING:
     from penstock.serving.grpc.connection import GrpcConnection
     from penstock.serving.grpc.door import GrpcDoor
 
 
-class StreamCall:
-    """See the module; a `Sink`. At most so many calls as HTTP takes at once are under way; then no more is read."""
+class StreamCall(Sink):
+    """See the module. At most so many calls as HTTP takes at once are under way; then no more is read."""
 
     # fmt: off
     __slots__ = (

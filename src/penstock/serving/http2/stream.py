@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 
-class Sink(Protocol):
-    """What takes the request of a stream."""
+class Sink:
+    """What takes the request of a stream. What it does not override it does not care for."""
+
+    __slots__ = ()
 
     def data(self, payload: bytes) -> None:
         """Take some of the body; may answer."""
@@ -28,29 +29,8 @@ class Sink(Protocol):
         """Take no more of a request that has no end."""
 
 
-class Nobody:
-    """The sink of a stream that was answered at once."""
-
-    def data(self, payload: bytes) -> None:
-        """See `Sink`."""
-
-    def end(self) -> None:
-        """See `Sink`."""
-
-    def sent(self) -> None:
-        """See `Sink`."""
-
-    def lost(self) -> None:
-        """See `Sink`."""
-
-    def check(self, now: float) -> None:
-        """See `Sink`."""
-
-    def drain(self) -> None:
-        """See `Sink`."""
-
-
-NOBODY = Nobody()
+# What takes the request of a stream that was answered at once.
+NOBODY = Sink()
 
 
 class Stream:
