@@ -12,17 +12,9 @@ from penstock.protocols.tfserving import grpc_predict
 _SAME = {FieldDescriptor.TYPE_ENUM: FieldDescriptor.TYPE_INT32}
 
 
-def fields(descriptor):
-    """{number: (name, type, repeated, fields of the message)}; maps are messages, too."""
-    return {
-        field.number: (
-            field.name,
-            _SAME.get(field.type, field.type),
-            field.is_repeated,
-            fields(field.message_type) if field.message_type is not None else None,
-        )
-        for field in descriptor.fields
-    }
+def said(field):
+    """Name, type, and whether it is repeated; maps are messages, too."""
+    return field.name, _SAME.get(field.type, field.type), field.is_repeated
 
 
 def ours_of(message, originals):
@@ -32,11 +24,12 @@ def ours_of(message, originals):
 
 
 def subset(mine, original):
-    """Whether every field of ours is the original's."""
-    for number, (name, kind, repeated, inner) in mine.items():
-        if number not in original or original[number][:3] != (name, kind, repeated):
+    """Whether every field of ours is the original's, which may hold itself: only ours is walked through."""
+    originals = {field.number: field for field in original.fields}
+    for field in mine.fields:
+        if field.number not in originals or said(field) != said(originals[field.number]):
             return False
-        if inner is not None and not subset(inner, original[number][3]):
+        if field.message_type is not None and not subset(field.message_type, originals[field.number].message_type):
             return False
     return True
 
@@ -49,7 +42,7 @@ def test_the_open_inference_protocol():
     originals = service_pb2.DESCRIPTOR.message_types_by_name
     ours = ours_of(grpc_infer.message, originals)
     assert len(ours) == 22
-    wrong = [name for name, found in ours.items() if not subset(fields(found), fields(originals[name]))]
+    wrong = [name for name, found in ours.items() if not subset(found, originals[name])]
     # Triton's metadata has no properties; those of the protocol have.
     assert wrong == ["ModelMetadataResponse"]
 
@@ -64,5 +57,5 @@ def test_tensorflow_serving():
         originals |= dict(module.DESCRIPTOR.message_types_by_name)
     ours = ours_of(grpc_predict.message, originals)
     assert {"PredictRequest", "PredictResponse", "ModelSpec", "SignatureDef", "TensorInfo"} <= set(ours)
-    wrong = [name for name, found in ours.items() if not subset(fields(found), fields(originals[name]))]
+    wrong = [name for name, found in ours.items() if not subset(found, originals[name])]
     assert wrong == []

@@ -55,6 +55,7 @@ KINDS = (
             "tests/pack/kinds/test_tflite.py",
             "tests/cli/folders/test_saved_models.py",
             "tests/serving/clients/test_tensorflow_serving_api.py",
+            "tests/protocols/test_grpc_schemas.py::test_tensorflow_serving",
         ),
         ("psutil", "grpcio"),
         # It asks for `tensorflow`; what is there is `tensorflow-cpu`, the same modules.
